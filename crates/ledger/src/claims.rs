@@ -1,0 +1,211 @@
+//! The seller's half: which request each payment has been taken for, and how far it got.
+//!
+//! ```text
+//! (none) ─claim─▶ claimed ─settling─▶ settling ─settled─▶ settled ─deliver─▶ delivered
+//!                    └──release──▶ (none)  └──release, only when nothing was charged──▶ (none)
+//! ```
+//!
+//! `claimed`, `settling` and `settled` rows are held by the process that claimed them, for as long as
+//! its lease lives ([`Claims::claim`]). When it dies the next presentation of the same payment for
+//! the same request takes the row over in the state it was left in.
+
+use async_trait::async_trait;
+use tollway_protocol::bind::{Bound, PaymentKey};
+use tollway_protocol::{Settlement, door::UnixTime};
+
+use crate::LedgerError;
+
+/// A digest of what a payment buys: method, route, path, query, and the body where it is priced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub [u8; 32]);
+
+impl RequestId {
+    /// The digest of these parts, each length-prefixed so that no two lists agree by accident.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> Self {
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// What came of presenting a payment.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is this request's now, and nothing was charged yet.
+    New(Claimed),
+    /// An earlier process was cut off while settling: whether it was charged is not known. Settle
+    /// the same payment again, then deliver.
+    Resume(Claimed),
+    /// An earlier process was cut off after settling and before delivering: deliver.
+    Paid(Box<Paid>),
+    /// It is being used by this same request elsewhere, just now.
+    Busy {
+        /// The transaction, once there is one.
+        transaction: Option<String>,
+    },
+    /// It was taken for another request.
+    Elsewhere {
+        /// The transaction, once there is one.
+        transaction: Option<String>,
+    },
+    /// It has bought its delivery.
+    Spent {
+        /// The transaction that paid.
+        transaction: Option<String>,
+    },
+}
+
+/// A payment that is this process's to settle, once, for one request. Only a ledger makes one.
+#[derive(Debug)]
+pub struct Claimed {
+    pub(crate) bound: Bound,
+    pub(crate) request: RequestId,
+}
+
+impl Claimed {
+    /// The payment.
+    #[must_use]
+    pub fn payment(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// The request that it was taken for.
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// Checks a facilitator's answer against this payment: successful, on its network, by its payer,
+    /// for its amount, naming a transaction.
+    ///
+    /// # Errors
+    /// What of it is about something else. Such an answer says nothing about the money.
+    pub fn check(&self, settlement: &Settlement) -> Result<(), &'static str> {
+        use tollway_protocol::door::Address;
+        let offer = self.bound.offer();
+        if !settlement.success || settlement.error_reason.is_some() {
+            return Err("it is no success");
+        }
+        if settlement.network != offer.network {
+            return Err("it is about another network");
+        }
+        if settlement.transaction.is_none() {
+            return Err("it names no transaction");
+        }
+        if settlement.amount.is_some_and(|amount| amount != offer.amount) {
+            return Err("it is about another amount");
+        }
+        let payer = |p: &String| Address::on(&offer.network, p).is_ok_and(|p| p == self.bound.effects().payer);
+        if settlement.payer.as_ref().is_some_and(|p| !payer(p)) {
+            return Err("it is about another payer");
+        }
+        Ok(())
+    }
+}
+
+/// A payment that is settled, and not delivered yet: what has to be shown to deliver. Only a ledger
+/// makes one.
+#[derive(Debug)]
+pub struct Paid {
+    pub(crate) claimed: Claimed,
+    pub(crate) settlement: Settlement,
+}
+
+impl Paid {
+    /// The settlement that paid.
+    #[must_use]
+    pub fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    /// The payment.
+    #[must_use]
+    pub fn payment(&self) -> &Bound {
+        &self.claimed.bound
+    }
+}
+
+/// The right to let one response leave. Only [`Claims::deliver`] makes one.
+#[derive(Debug)]
+pub struct Delivery {
+    pub(crate) settlement: Settlement,
+}
+
+impl Delivery {
+    /// The settlement that paid for it.
+    #[must_use]
+    pub fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+}
+
+/// The seller's half of a ledger.
+///
+/// Each call is atomic across every process that shares the store, and durable when it returns: a
+/// kill or a power cut after it can't undo it. On [`LedgerError`] the effect may or may not be
+/// there; the next [`Claims::claim`] of the same payment finds out.
+#[async_trait]
+pub trait Claims: Send + Sync {
+    /// Takes the payment for `request`, or says who has it. `keep_until` is when its record may be
+    /// forgotten: after the payment can't settle any more.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn claim(&self, payment: Bound, request: RequestId, keep_until: UnixTime) -> Result<Claim, LedgerError>;
+
+    /// Records that settlement is about to begin. From here on only a proof that nothing was charged
+    /// may release the payment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError>;
+
+    /// Records that settlement is under way in this transaction, without an outcome yet, and gives the
+    /// payment back so that the next presentation can ask again.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn pending(&self, claimed: Claimed, transaction: Option<&str>) -> Result<(), LedgerError>;
+
+    /// Records that it was settled.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; [`LedgerError::Conflict`] also when `settlement` fails [`Claimed::check`].
+    async fn settled(&self, claimed: Claimed, settlement: Settlement) -> Result<Paid, LedgerError>;
+
+    /// Records that the response leaves now. Succeeds once in a payment's life.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn deliver(&self, paid: Paid) -> Result<Delivery, LedgerError>;
+
+    /// Gives a settled payment back undelivered, so that presenting it again delivers.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn undelivered(&self, paid: Paid) -> Result<(), LedgerError>;
+
+    /// Gives the payment back: nothing was charged and nothing will be.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn release(&self, claimed: Claimed) -> Result<(), LedgerError>;
+
+    /// Gives back by key what a cut-off request held: as [`Claims::release`] from `claimed`, and as
+    /// [`Claims::pending`] or [`Claims::undelivered`] from the later states.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn abandon(&self, key: &PaymentKey) -> Result<(), LedgerError>;
+
+    /// Forgets what may be forgotten at `now`; returns how many.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn forget(&self, now: UnixTime) -> Result<u64, LedgerError>;
+}

@@ -1,0 +1,300 @@
+//! What a payment does, compared with what was asked: the one place where that is decided.
+//!
+//! A mechanism never says that a payment is good. It decodes what will execute into [`Effects`];
+//! [`Presented::bind`] compares them with the offer. A payment goes through the states
+//! [`Presented`] → [`Bound`] → [`Verified`]; each can only be made from the one before it.
+
+use crate::Network;
+use crate::door::{Address, Amount, UnixTime};
+use crate::reason::{Dialect, Reason, Refusal};
+use crate::wire::{Offer, Payment};
+
+/// What makes a payment unique on its chain; the ledger's primary key.
+///
+/// EVM: chain, asset, payer and nonce; never the signature, which can take several forms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PaymentKey(String);
+
+impl PaymentKey {
+    /// A key from the parts that make the payment unique, on `network`.
+    #[must_use]
+    pub fn new(network: &Network, parts: &[&str]) -> Self {
+        let mut key = network.as_str().to_owned();
+        for part in parts {
+            key.push('/');
+            key.push_str(part);
+        }
+        Self(key)
+    }
+
+    /// A key that a ledger stored.
+    #[must_use]
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for PaymentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One movement of an asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// What moves.
+    pub asset: Address,
+    /// Who loses it.
+    pub from: Address,
+    /// Who gains it.
+    pub to: Address,
+    /// How much, in atomic units.
+    pub amount: Amount,
+}
+
+/// When a payment can execute: from `opens` until just before `closes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first second at which it can.
+    pub opens: UnixTime,
+    /// The first second at which it can't any more.
+    pub closes: UnixTime,
+}
+
+/// Everything that executing a payment would do, as its mechanism decoded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effects {
+    /// The scheme that decoded it.
+    pub scheme: String,
+    /// Where it executes.
+    pub network: Network,
+    /// Who signed it.
+    pub payer: Address,
+    /// All that moves, network fees aside.
+    pub moves: Vec<Move>,
+    /// When it can execute.
+    pub window: Window,
+    /// What makes it unique.
+    pub key: PaymentKey,
+}
+
+impl Effects {
+    /// A refusal of this payment, in its scheme's dialect.
+    #[must_use]
+    pub fn refuse(&self, reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal::new(reason, message)
+            .payer(self.payer.as_str())
+            .dialect(Dialect::of(&self.scheme, &self.network))
+    }
+}
+
+/// A payment beside the offer that it says it accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Presented {
+    offer: Offer,
+    payment: Payment,
+}
+
+/// A payment whose effects are those that the offer asked for, at whatever time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    presented: Presented,
+    effects: Effects,
+}
+
+/// A payment that does what the offer asked for, and can do it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified(Bound);
+
+/// Seconds that a payment must still be valid for when it is judged: it has to reach a block.
+pub const MIN_REMAINING_SECONDS: u64 = 6;
+
+/// Whether `accepted`, as the payer echoed it, is `offer`: every member equal, but for `extra`,
+/// where the payer may have added to the seller's. Addresses are compared as addresses.
+///
+/// This is the reference server's rule.
+#[must_use]
+pub fn accepts(offer: &Offer, accepted: &Offer) -> bool {
+    mismatch(offer, accepted).is_none()
+}
+
+fn mismatch(offer: &Offer, accepted: &Offer) -> Option<(Reason, &'static str)> {
+    let same_address =
+        |a: &str, b: &str| match (Address::on(&offer.network, a), Address::on(&offer.network, b)) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => a == b,
+        };
+    if offer.scheme != accepted.scheme {
+        Some((Reason::SchemeMismatch, "scheme"))
+    } else if offer.network != accepted.network {
+        Some((Reason::NetworkMismatch, "network"))
+    } else if offer.amount != accepted.amount {
+        Some((Reason::AmountMismatch, "amount"))
+    } else if !same_address(&offer.asset, &accepted.asset) {
+        Some((Reason::OfferMismatch, "asset"))
+    } else if !same_address(&offer.pay_to, &accepted.pay_to) {
+        Some((Reason::RecipientMismatch, "payTo"))
+    } else if offer.max_timeout_seconds != accepted.max_timeout_seconds {
+        Some((Reason::OfferMismatch, "maxTimeoutSeconds"))
+    } else {
+        let subset = offer.extra.0.iter().all(|(key, value)| {
+            accepted.extra.get(key).is_some_and(|other| crate::json::is_subset(value, other))
+        });
+        (!subset).then_some((Reason::OfferMismatch, "extra"))
+    }
+}
+
+impl Presented {
+    /// Sets `payment` beside `offer`, which is the seller's own, never the payer's copy.
+    ///
+    /// # Errors
+    /// The first member in which what the payer accepted differs from the offer.
+    pub fn new(offer: Offer, payment: Payment) -> Result<Self, Refusal> {
+        match mismatch(&offer, &payment.accepted) {
+            None => Ok(Self { offer, payment }),
+            Some((reason, member)) => {
+                let message = format!("the payment accepted an offer whose {member} differs from this one's");
+                Err(Refusal::new(reason, message).dialect(Dialect::of(&offer.scheme, &offer.network)))
+            }
+        }
+    }
+
+    /// The seller's offer.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// What the payer sent.
+    #[must_use]
+    pub fn payment(&self) -> &Payment {
+        &self.payment
+    }
+
+    /// Compares all that the payment would do with the offer, whatever the time.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn bind(self, effects: Effects) -> Result<Bound, Refusal> {
+        match difference(&self.offer, &effects) {
+            None => Ok(Bound { presented: self, effects }),
+            Some((reason, message)) => Err(effects.refuse(reason, message)),
+        }
+    }
+}
+
+fn difference(offer: &Offer, effects: &Effects) -> Option<(Reason, String)> {
+    let Effects { scheme, network, payer, moves, .. } = effects;
+    if *scheme != offer.scheme {
+        return Some((
+            Reason::SchemeMismatch,
+            format!("scheme is {scheme}, the offer's is {}", offer.scheme),
+        ));
+    }
+    if *network != offer.network {
+        return Some((
+            Reason::NetworkMismatch,
+            format!("network is {network}, the offer's is {}", offer.network),
+        ));
+    }
+    let [only] = moves.as_slice() else {
+        return Some((
+            Reason::UnexpectedEffect,
+            format!("{} movements of assets, expected one", moves.len()),
+        ));
+    };
+    if only.from != *payer {
+        return Some((
+            Reason::UnexpectedEffect,
+            format!("{} would be charged, not the payer {payer}", only.from),
+        ));
+    }
+    match (Address::on(&offer.network, &offer.asset), Address::on(&offer.network, &offer.pay_to)) {
+        (Err(error), _) => Some((Reason::InvalidOffer, format!("asset: {error}"))),
+        (_, Err(error)) => Some((Reason::InvalidOffer, format!("payTo: {error}"))),
+        (Ok(asset), _) if asset != only.asset => {
+            Some((Reason::AssetMismatch, format!("asset is {}, the offer's is {asset}", only.asset)))
+        }
+        (_, Ok(pay_to)) if pay_to != only.to => {
+            Some((Reason::RecipientMismatch, format!("recipient is {}, the offer's is {pay_to}", only.to)))
+        }
+        _ if only.amount != offer.amount => Some((
+            Reason::AmountMismatch,
+            format!("amount is {}, the offer's is {}: exactly that must be paid", only.amount, offer.amount),
+        )),
+        _ => None,
+    }
+}
+
+impl Bound {
+    /// The seller's offer.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.presented.offer
+    }
+
+    /// What the payer sent.
+    #[must_use]
+    pub fn payment(&self) -> &Payment {
+        &self.presented.payment
+    }
+
+    /// What it would do.
+    #[must_use]
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// What makes it unique.
+    #[must_use]
+    pub fn key(&self) -> &PaymentKey {
+        &self.effects.key
+    }
+
+    /// Checks the window against `now`: open, and for [`MIN_REMAINING_SECONDS`] more.
+    ///
+    /// # Errors
+    /// [`Reason::NotYetValid`] or [`Reason::Expired`].
+    pub fn at(self, now: UnixTime) -> Result<Verified, Refusal> {
+        let Window { opens, closes } = self.effects.window;
+        let refuse = |reason, message| Err(self.effects.refuse(reason, message));
+        if closes < now.plus(MIN_REMAINING_SECONDS) {
+            return refuse(
+                Reason::Expired,
+                format!("valid until {closes}, it is {now} and {MIN_REMAINING_SECONDS} s must remain"),
+            );
+        }
+        if opens > now {
+            return refuse(Reason::NotYetValid, format!("valid from {opens}, it is {now}"));
+        }
+        Ok(Verified(self))
+    }
+
+    /// The request that a facilitator gets for this payment.
+    #[must_use]
+    pub fn to_request(&self) -> crate::wire::PaymentRequest {
+        crate::wire::PaymentRequest::new(self.presented.payment.clone(), self.presented.offer.clone())
+    }
+}
+
+impl Verified {
+    /// Forgets the time.
+    #[must_use]
+    pub fn into_bound(self) -> Bound {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Verified {
+    type Target = Bound;
+    fn deref(&self) -> &Bound {
+        &self.0
+    }
+}
