@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 const HERE = dirname(fileURLToPath(import.meta.url));
 const READY_WITHIN = 60_000;
 const DONE_WITHIN = 120_000;
+const STOPPED_WITHIN = 5_000;
 
 export const js = (name) => [process.execPath, join(HERE, "peers/js", `${name}.mjs`)];
 export const py = (name) => [join(HERE, ".venv/bin/python"), join(HERE, "peers/py", `${name}.py`)];
@@ -22,11 +23,12 @@ export function tollway(...args) {
 
 const alive = new Set();
 process.once("exit", () => alive.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // so that "exit" is run
 
-function start([program, ...args], env, stdin = "ignore") {
+function start([program, ...args], env) {
   const child = spawn(program, args, {
     env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1", ...env },
-    stdio: [stdin, "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   alive.add(child);
   child.once("exit", () => alive.delete(child));
@@ -47,8 +49,9 @@ export async function serve(command, env = {}) {
   const { child } = started;
   const stop = () => new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) return resolve();
-    child.once("exit", resolve);
-    child.kill("SIGKILL");
+    const force = setTimeout(() => child.kill("SIGKILL"), STOPPED_WITHIN);
+    child.once("exit", () => (clearTimeout(force), resolve()));
+    child.kill("SIGTERM");
   });
   const ready = new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(problem(`not ready within ${READY_WITHIN} ms`, started)), READY_WITHIN);

@@ -1,1 +1,13 @@
-//! tollway-facilitator
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+pub mod config;
+pub mod meter;
+mod redact;
+pub mod registry;
+pub mod serve;
+
+pub use api::Api;
+pub use config::Config;
+pub use registry::Registry;
+pub use serve::Server;

@@ -48,7 +48,7 @@ pub enum Claim {
         /// The transaction, once there is one.
         transaction: Option<String>,
     },
-    /// It was taken for another request.
+    /// It was taken for another request, or with this key but other terms (amount, recipient).
     Elsewhere {
         /// The transaction, once there is one.
         transaction: Option<String>,
@@ -65,6 +65,8 @@ pub enum Claim {
 pub struct Claimed {
     pub(crate) bound: Bound,
     pub(crate) request: RequestId,
+    /// Tells this claim of the row from every earlier and later one.
+    pub(crate) turn: i64,
 }
 
 impl Claimed {
@@ -148,7 +150,8 @@ impl Delivery {
 ///
 /// Each call is atomic across every process that shares the store, and durable when it returns: a
 /// kill or a power cut after it can't undo it. On [`LedgerError`] the effect may or may not be
-/// there; the next [`Claims::claim`] of the same payment finds out.
+/// there; the next [`Claims::claim`] of the same payment finds out. A call that takes a [`Claimed`] or
+/// a [`Paid`] and fails, or whose future is dropped, gives the payment back in the state it is in.
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Takes the payment for `request`, or says who has it. `keep_until` is when its record may be

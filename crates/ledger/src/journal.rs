@@ -5,8 +5,8 @@
 //!                      └─abandon─▶ (none)   └───────finish───────▶
 //! ```
 //!
-//! A transaction is in the store before it is on the wire. States only move forward; a finished
-//! settlement never changes.
+//! A transaction is in the store before it is on the wire. A replacement starts again from `signed`;
+//! a finished settlement never changes.
 
 use async_trait::async_trait;
 use tollway_protocol::bind::{PaymentKey, Verified};
@@ -67,18 +67,32 @@ pub struct SignedTransaction {
     pub raw: Vec<u8>,
 }
 
+/// One of the transactions that were signed for a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The transaction.
+    pub transaction: SignedTransaction,
+    /// Whether a node was given it.
+    pub sent: bool,
+    /// Whether a later one took its place. It may be mined all the same.
+    pub replaced: bool,
+    /// Whether it can never be mined ([`Journal::rejected`]).
+    pub rejected: bool,
+}
+
 /// What came of [`Journal::prepare`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prepared {
     /// The settlement is this caller's to make.
     New,
-    /// It exists.
+    /// It exists. Its request may have other terms than the one presented now: a payer can sign two
+    /// payments with one key.
     Exists(Box<Record>),
 }
 
 /// How a settlement ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Ending {
     /// The money moved in this transaction, ours or another's.
     Settled {
         /// The transaction.
@@ -114,17 +128,18 @@ pub trait Journal: Send + Sync {
     /// [`LedgerError::Conflict`] when the payment is finished or the nonce is another payment's.
     async fn signed(&self, key: &PaymentKey, transaction: SignedTransaction) -> Result<(), LedgerError>;
 
-    /// Records that a node has the transaction.
+    /// Records that a node has the latest transaction. Changes nothing when the settlement is finished.
     ///
     /// # Errors
     /// [`LedgerError`].
     async fn broadcast(&self, key: &PaymentKey) -> Result<(), LedgerError>;
 
-    /// Records how it ended. The same verdict twice is fine; another one is a conflict.
+    /// Records how it ended. The same ending twice is fine (the first message stays); another
+    /// one is a conflict.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn finish(&self, key: &PaymentKey, verdict: Verdict) -> Result<(), LedgerError>;
+    async fn finish(&self, key: &PaymentKey, ending: Ending) -> Result<(), LedgerError>;
 
     /// Forgets a settlement for which nothing was signed.
     ///
@@ -137,6 +152,13 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`LedgerError`].
     async fn settlement(&self, key: &PaymentKey) -> Result<Option<Record>, LedgerError>;
+
+    /// Every transaction that was signed for the payment, oldest first: any of those that were not
+    /// rejected may be the one that is mined.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn history(&self, key: &PaymentKey) -> Result<Vec<Attempt>, LedgerError>;
 
     /// Every unfinished settlement on `network`, oldest first.
     ///
@@ -151,7 +173,8 @@ pub trait Journal: Send + Sync {
     async fn next_nonce(&self, network: &Network, signer: &str) -> Result<Option<u64>, LedgerError>;
 
     /// Marks the payment's latest transaction as one that can never be mined, so that its nonce is
-    /// free again: a node proved that it was not accepted, and it was sent nowhere else.
+    /// free again: a node proved that it was not accepted, and it was sent nowhere else. The one that it
+    /// replaced is the latest again; with none left the settlement is `prepared` again.
     ///
     /// # Errors
     /// [`LedgerError`].

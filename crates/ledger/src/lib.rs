@@ -8,8 +8,8 @@ pub mod sqlite;
 pub mod suite;
 
 pub use claims::{Claim, Claimed, Claims, Delivery, Paid, RequestId};
-pub use journal::{Journal, JournalState, Prepared, Record, SignedTransaction, Verdict};
-pub use sqlite::SqliteLedger;
+pub use journal::{Attempt, Ending, Journal, JournalState, Prepared, Record, SignedTransaction};
+pub use sqlite::{Options, SqliteLedger};
 
 /// Both halves in one store.
 pub trait Ledger: Claims + Journal {}

@@ -16,13 +16,14 @@ use crate::wire::{Offer, Payment};
 pub struct PaymentKey(String);
 
 impl PaymentKey {
-    /// A key from the parts that make the payment unique, on `network`.
+    /// A key from the parts that make the payment unique, on `network`. Parts are joined with `/`,
+    /// which is escaped inside them, so that no two lists of parts have one key.
     #[must_use]
     pub fn new(network: &Network, parts: &[&str]) -> Self {
         let mut key = network.as_str().to_owned();
         for part in parts {
             key.push('/');
-            key.push_str(part);
+            key.push_str(&part.replace('%', "%25").replace('/', "%2F"));
         }
         Self(key)
     }
@@ -234,6 +235,12 @@ fn difference(offer: &Offer, effects: &Effects) -> Option<(Reason, String)> {
 }
 
 impl Bound {
+    /// The payment beside its offer.
+    #[must_use]
+    pub fn presented(&self) -> &Presented {
+        &self.presented
+    }
+
     /// The seller's offer.
     #[must_use]
     pub fn offer(&self) -> &Offer {

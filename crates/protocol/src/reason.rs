@@ -126,25 +126,25 @@ reasons! {
     ExtensionMismatch { core: "extension_echo_mismatch";
         402, Fresh, "Echo the challenge's extensions; add to them, but change nothing." }
     /// The asset would be another.
-    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch";
+    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch", also: ["permit2_token_mismatch"];
         402, Fresh, "Sign for the offer's asset." }
     /// The asset is not one that the facilitator settles.
     AssetNotAllowed { core: "asset_not_allowed", evm: "invalid_exact_evm_asset_not_allowed";
         402, Fresh, "Use an asset that the facilitator's operator has allowed." }
     /// Someone else would be paid.
-    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch"];
+    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch", "invalid_permit2_recipient_mismatch", "permit2_invalid_destination", "invalid_permit2_destination"];
         402, Fresh, "Sign for the offer's payTo." }
     /// Another amount would be paid.
-    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", also: ["invalid_exact_evm_payload_authorization_value"];
+    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", also: ["invalid_exact_evm_payload_authorization_value", "permit2_amount_mismatch", "permit2_invalid_amount", "invalid_permit2_amount", "permit2_2612_amount_mismatch"];
         402, Fresh, "Sign for exactly the offer's amount." }
     /// The payment would do something besides.
-    UnexpectedEffect { core: "unexpected_effect";
+    UnexpectedEffect { core: "unexpected_effect", also: ["invalid_permit2_spender"];
         402, Never, "The payment must move the offered amount from payer to payTo and do nothing else." }
     /// Too late.
     Expired { core: "payment_expired", evm: "invalid_exact_evm_payload_authorization_valid_before", also: ["permit2_deadline_expired"];
         402, Fresh, "The payment's time is over: sign a new one, after making sure that the old one was not used." }
     /// Too early.
-    NotYetValid { core: "payment_not_yet_valid", evm: "invalid_exact_evm_payload_authorization_valid_after", also: ["permit2_not_yet_valid"];
+    NotYetValid { core: "payment_not_yet_valid", evm: "invalid_exact_evm_payload_authorization_valid_after", also: ["permit2_not_yet_valid", "permit2_payment_too_early"];
         402, Same, "The payment is valid from a later time: check the clock, then send it again." }
     /// The token's EIP-712 name or version is not in the offer.
     MissingDomain { core: "missing_eip712_domain", evm: "invalid_exact_evm_missing_eip712_domain";
@@ -156,7 +156,7 @@ reasons! {
     DomainVersion { core: "token_version_mismatch", evm: "invalid_exact_evm_token_version_mismatch";
         402, Never, "The seller's offer has another EIP-712 version than the token." }
     /// The signature is not the payer's for this payment.
-    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature"];
+    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature", "invalid_permit2_signature", "permit2_invalid_owner", "invalid_permit2_owner"];
         402, Fresh, "Sign the offer's typed data with the payer's key, for the offer's network and asset." }
     /// The signature has no known form.
     SignatureForm { core: "invalid_signature_format", evm: "invalid_exact_evm_failed_to_parse_signature";
@@ -168,19 +168,22 @@ reasons! {
     DeploymentFailed { core: "smart_wallet_deployment_failed";
         402, Fresh, "Deploy the wallet first." }
     /// The payer has too little.
-    InsufficientBalance { core: "insufficient_funds", evm: "invalid_exact_evm_insufficient_balance", also: ["insufficient_balance"];
+    InsufficientBalance { core: "insufficient_funds", evm: "invalid_exact_evm_insufficient_balance", also: ["insufficient_balance", "permit2_insufficient_balance"];
         402, Fresh, "Fund the payer's account with the offer's asset." }
+    /// The payer has not approved the contract that would move the asset.
+    AllowanceRequired { core: "permit2_allowance_required";
+        412, Fresh, "Approve Permit2 for the offer's asset, then sign a new payment." }
     /// The payment was used before, or cancelled.
-    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", also: ["duplicate_settlement"];
+    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", also: ["duplicate_settlement", "permit2_invalid_nonce"];
         402, Fresh, "This authorization has been used or cancelled: look at the payer's history before signing a new one." }
     /// The asset's address has no code.
     AssetNotDeployed { core: "asset_not_deployed_contract", also: ["invalid_exact_evm_asset_not_deployed"];
         402, Never, "There is no contract at the offer's asset on this network." }
     /// The asset can't do this kind of transfer.
-    TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported";
+    TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported", also: ["permit2_proxy_not_deployed"];
         402, Never, "The token has no transferWithAuthorization: offer another transfer method." }
     /// The chain refused the transfer when it was tried.
-    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", also: ["simulation_failed"];
+    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", also: ["simulation_failed", "permit2_simulation_failed"];
         402, Fresh, "The chain refuses this transfer; the message has its reason." }
     /// The transaction was mined and failed.
     TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", also: ["transaction_failed"];
@@ -230,17 +233,23 @@ impl Reason {
         Code(text.unwrap_or(row.core).into())
     }
 
-    /// The reason that `code` stands for, in any dialect.
+    /// The reason that `code` stands for, in any dialect. The reference facilitator appends a
+    /// message to some codes, `code: message`; then the code counts.
     #[must_use]
     pub fn of(code: &str) -> Self {
-        let is = |reason: &&Self| {
-            let row = reason.row();
-            row.core == code
-                || row.exact_evm == Some(code)
-                || row.exact_evm_v1 == Some(code)
-                || row.also.contains(&code)
+        let row_of = |code: &str| {
+            let is = |reason: &&Self| {
+                let row = reason.row();
+                row.core == code
+                    || row.exact_evm == Some(code)
+                    || row.exact_evm_v1 == Some(code)
+                    || row.also.contains(&code)
+            };
+            Self::ALL.iter().find(is).cloned()
         };
-        Self::ALL.iter().find(is).cloned().unwrap_or_else(|| Self::Other(code.into()))
+        row_of(code)
+            .or_else(|| code.split_once(": ").and_then(|(code, _)| row_of(code)))
+            .unwrap_or_else(|| Self::Other(code.into()))
     }
 }
 

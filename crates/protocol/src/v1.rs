@@ -84,7 +84,7 @@ pub struct Payment {
 #[serde(rename_all = "camelCase")]
 pub struct PaymentRequest {
     /// Always 1; some v1 sellers leave it out and only the payment has it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub x402_version: Version<1>,
     /// What the payer signed.
     pub payment_payload: Payment,
@@ -171,7 +171,8 @@ impl Challenge {
     pub fn of(challenge: &wire::Challenge) -> Self {
         let accepts =
             challenge.accepts.iter().filter_map(|offer| Offer::of(offer, &challenge.resource)).collect();
-        Self { x402_version: Version, error: challenge.error.clone(), accepts, unknown: Object::new() }
+        let unknown = challenge.unknown.clone();
+        Self { x402_version: Version, error: challenge.error.clone(), accepts, unknown }
     }
 
     /// The v2 form: offers on networks that this version doesn't know are left out. The resource is
@@ -256,7 +257,7 @@ impl Settlement {
             transaction: settlement.transaction.clone().unwrap_or_default(),
             network: settlement.network.v1_name().unwrap_or(settlement.network.as_str()).to_owned(),
             payer: settlement.payer.clone(),
-            unknown: Object::new(),
+            unknown: settlement.unknown.clone(),
         }
     }
 

@@ -1,1 +1,20 @@
-//! tollway-seller
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod drive;
+pub mod gate;
+#[cfg(feature = "http-facilitator")]
+mod http_facilitator;
+mod hygiene;
+mod kinds;
+mod layer;
+pub mod present;
+mod route;
+mod seller;
+mod terms;
+
+#[cfg(feature = "http-facilitator")]
+pub use http_facilitator::{Endpoint, HttpFacilitator, HttpFacilitatorBuilder, MadeHeaders, UrlError};
+pub use layer::{GateBody, PaidLayer, PaidService};
+pub use seller::{BuildError, Builder, Limits, Seller};
+pub use terms::{DEFAULT_TIMEOUT_SECONDS, Paid, PriceError, PricedBody, Terms, TermsError};

@@ -26,8 +26,8 @@ async def answer(step, body: dict):
         requirements = parse_payment_requirements(
             payload.x402_version, body["paymentRequirements"]
         )
-        result = await step(payload, requirements)
-        return result.model_dump(by_alias=True, exclude_none=True)
+        # The model itself, as FastAPI likes it: absent fields go out as null, which peers must bear.
+        return await step(payload, requirements)
     except Exception as error:
         return JSONResponse({"error": str(error)}, status_code=500)
 
@@ -44,7 +44,7 @@ async def settle(body: dict):
 
 @app.get("/supported")
 async def supported():
-    return facilitator.get_supported().model_dump(by_alias=True, exclude_none=True)
+    return facilitator.get_supported()
 
 
 serve(app)

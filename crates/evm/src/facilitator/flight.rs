@@ -1,0 +1,93 @@
+//! Settlements under way in this process, so that callers can wait for one together. The journal, not
+//! this, decides who settles.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tollway_protocol::bind::PaymentKey;
+use tollway_protocol::scheme::Outcome;
+
+/// How far a settlement is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// The transaction, once one is signed and recorded.
+    pub(crate) hash: Option<String>,
+    /// How it ended.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// All of them.
+#[derive(Clone, Default)]
+pub(crate) struct Flights(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    open: Mutex<HashMap<PaymentKey, watch::Receiver<Progress>>>,
+    landed: tokio::sync::Notify,
+}
+
+/// One of them, as its pilot holds it; it counts as over when this is dropped.
+pub(crate) struct Flight {
+    flights: Flights,
+    key: PaymentKey,
+    progress: watch::Sender<Progress>,
+}
+
+/// A place in a flight.
+pub(crate) enum Boarding {
+    /// The caller flies it.
+    Pilot(Flight, watch::Receiver<Progress>),
+    /// It is in the air.
+    Passenger(watch::Receiver<Progress>),
+}
+
+impl Flights {
+    pub(crate) fn board(&self, key: &PaymentKey) -> Boarding {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = open.get(key) {
+            return Boarding::Passenger(progress.clone());
+        }
+        let (sender, receiver) = watch::channel(Progress::default());
+        open.insert(key.clone(), receiver.clone());
+        Boarding::Pilot(Flight { flights: self.clone(), key: key.clone(), progress: sender }, receiver)
+    }
+
+    pub(crate) fn find(&self, key: &PaymentKey) -> Option<watch::Receiver<Progress>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Waits until none is open.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let landed = self.0.landed.notified();
+            tokio::pin!(landed);
+            landed.as_mut().enable();
+            if self.0.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            landed.await;
+        }
+    }
+}
+
+impl Flight {
+    pub(crate) fn key(&self) -> &PaymentKey {
+        &self.key
+    }
+
+    pub(crate) fn signed(&self, hash: &str) {
+        self.progress.send_modify(|progress| progress.hash = Some(hash.to_owned()));
+    }
+
+    pub(crate) fn land(&self, outcome: Outcome) {
+        self.progress.send_modify(|progress| progress.outcome = Some(outcome));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.flights.0.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.flights.0.landed.notify_waiters();
+    }
+}

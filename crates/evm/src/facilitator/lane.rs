@@ -1,0 +1,178 @@
+//! The account that sends transactions: its nonces, its fees, its signatures. One at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_primitives::{Address, Bytes, TxKind, U256};
+use alloy_signer::SignerSync as _;
+use tokio::sync::Mutex;
+use tollway_ledger::{Journal, LedgerError, SignedTransaction};
+use tollway_protocol::bind::PaymentKey;
+
+use crate::facilitator::chain::Chain;
+use crate::facilitator::rpc::{Call, RpcError};
+use crate::keys::Key;
+
+/// How long a look at the fees is good for.
+const FEES_FOR: Duration = Duration::from_secs(2);
+/// The tip when the chain's recent blocks don't suggest one, in wei.
+const TIP: u128 = 1_000_000;
+
+/// A sending account on one network.
+pub(crate) struct Lane {
+    key: Key,
+    chain: Arc<Chain>,
+    journal: Arc<dyn Journal>,
+    nonce: Mutex<Option<u64>>,
+    fees: Mutex<Option<(Instant, Fees)>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fees {
+    max: u128,
+    tip: u128,
+}
+
+/// A transaction, but for its nonce.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    to: Address,
+    input: Bytes,
+    gas: u64,
+    fees: Fees,
+}
+
+/// Why nothing can be sent.
+#[derive(Debug)]
+pub(crate) enum Unplanned {
+    /// The chain could not be asked.
+    Chain(RpcError),
+    /// The transaction would fail, or use more gas than allowed.
+    WouldFail(String),
+    /// The account can't pay the gas.
+    NoGas,
+}
+
+/// Why a transaction was not signed.
+#[derive(Debug)]
+pub(crate) enum Unsigned {
+    /// The chain could not be asked for the nonce.
+    Chain(RpcError),
+    /// The store failed: whether it has the transaction is not known. It was not broadcast.
+    Ledger(LedgerError),
+    /// The signer failed.
+    Signer,
+}
+
+impl Lane {
+    pub(crate) fn new(key: Key, chain: Arc<Chain>, journal: Arc<dyn Journal>) -> Self {
+        Self { key, chain, journal, nonce: Mutex::new(None), fees: Mutex::new(None) }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    fn name(&self) -> String {
+        self.key.address().to_string()
+    }
+
+    /// Tries the transaction and prices it, before anything is taken or signed.
+    pub(crate) async fn plan(&self, (to, input): (Address, Bytes), cap: u64) -> Result<Plan, Unplanned> {
+        let call = Call { from: Some(self.address()), to, input: input.clone(), gas: None };
+        let (gas, fees, balance) =
+            tokio::join!(self.chain.rpc.estimate(&call), self.fees(), self.chain.rpc.balance(self.address()));
+        let fees = fees.map_err(Unplanned::Chain)?;
+        let balance = balance.map_err(Unplanned::Chain)?;
+        if balance < U256::from(cap).saturating_mul(U256::from(fees.max)) {
+            return Err(Unplanned::NoGas);
+        }
+        let gas = match gas {
+            Ok(gas) => gas.saturating_add(gas / 5),
+            Err(RpcError::Refused { message, .. }) => return Err(Unplanned::WouldFail(message)),
+            Err(error) => return Err(Unplanned::Chain(error)),
+        };
+        if gas > cap {
+            return Err(Unplanned::WouldFail(format!("it would use {gas} gas, at most {cap} is spent")));
+        }
+        Ok(Plan { to, input, gas, fees })
+    }
+
+    /// Whether the account could pay for one settlement now.
+    pub(crate) async fn can_pay(&self, cap: u64) -> Result<bool, RpcError> {
+        let fees = self.fees().await?;
+        let balance = self.chain.rpc.balance(self.address()).await?;
+        Ok(balance >= U256::from(cap).saturating_mul(U256::from(fees.max)))
+    }
+
+    async fn fees(&self) -> Result<Fees, RpcError> {
+        let mut known = self.fees.lock().await;
+        if let Some((at, fees)) = *known
+            && at.elapsed() < FEES_FOR
+        {
+            return Ok(fees);
+        }
+        let history = self.chain.rpc.fees().await?;
+        let wei = |n: &U256| n.saturating_to::<u128>();
+        let base = history.base_fee_per_gas.last().map_or(0, wei);
+        let mut tips: Vec<u128> = history.reward.iter().filter_map(|block| block.first().map(wei)).collect();
+        tips.sort_unstable();
+        let tip = tips.get(tips.len() / 2).copied().unwrap_or(0).max(TIP);
+        let fees = Fees { max: base.saturating_mul(2).saturating_add(tip), tip };
+        *known = Some((Instant::now(), fees));
+        Ok(fees)
+    }
+
+    /// Signs `plan` for a payment under the next nonce and records it. It has not left when this returns.
+    pub(crate) async fn sign(&self, key: &PaymentKey, plan: &Plan) -> Result<SignedTransaction, Unsigned> {
+        let mut next = self.nonce.lock().await;
+        let nonce = match next.take() {
+            Some(nonce) => nonce,
+            None => self.first_nonce().await?,
+        };
+        let signed = self.transaction(plan, nonce)?;
+        self.journal.signed(key, signed.clone()).await.map_err(Unsigned::Ledger)?;
+        *next = Some(nonce.saturating_add(1));
+        Ok(signed)
+    }
+
+    /// Forgets the next nonce: the chain and the journal are asked again.
+    pub(crate) async fn resync(&self) {
+        *self.nonce.lock().await = None;
+    }
+
+    async fn first_nonce(&self) -> Result<u64, Unsigned> {
+        let chain = self.chain.rpc.nonce(self.address(), "latest").await.map_err(Unsigned::Chain)?;
+        let journal = self
+            .journal
+            .next_nonce(&self.chain.config.network, &self.name())
+            .await
+            .map_err(Unsigned::Ledger)?;
+        Ok(journal.unwrap_or(0).max(chain))
+    }
+
+    fn transaction(&self, plan: &Plan, nonce: u64) -> Result<SignedTransaction, Unsigned> {
+        let transaction = TxEip1559 {
+            chain_id: self.chain.chain_id,
+            nonce,
+            gas_limit: plan.gas,
+            max_fee_per_gas: plan.fees.max,
+            max_priority_fee_per_gas: plan.fees.tip,
+            to: TxKind::Call(plan.to),
+            value: U256::ZERO,
+            access_list: alloy_eips::eip2930::AccessList::default(),
+            input: plan.input.clone(),
+        };
+        let signature =
+            self.key.signer().sign_hash_sync(&transaction.signature_hash()).map_err(|_| Unsigned::Signer)?;
+        let envelope = TxEnvelope::from(transaction.into_signed(signature));
+        Ok(SignedTransaction {
+            signer: self.name(),
+            nonce,
+            hash: envelope.tx_hash().to_string(),
+            raw: envelope.encoded_2718(),
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! The facilitator over HTTP.
+//!
+//! | endpoint | answers |
+//! |---|---|
+//! | `POST /verify` | a verdict |
+//! | `POST /settle` | a settlement |
+//! | `GET /supported` | schemes, networks and signers |
+//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /readyz` | 200 when payments can be settled, else 503 and why not |
+//! | `GET /metrics` | Prometheus text, when a recorder's handle was given |
+//!
+//! A refused payment is HTTP 200 with `isValid: false` or `success: false` and a reason. HTTP 400,
+//! 408 and 413 mean that the body could not be read, 503 with `Retry-After` that it is not the
+//! payment's fault; both still carry a protocol body.
+
+mod answer;
+mod body;
+mod care;
+mod observe;
+mod payments;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::error_handling::HandleErrorLayer;
+use axum::routing::{get, post};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
+use tower::timeout::TimeoutLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::Registry;
+
+/// What one caller, and all of them together, may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest body, in bytes; 64 KiB unless set.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive; 15 s unless set.
+    pub body_read: Duration,
+    /// Payments being answered at a time; what comes on top is told to come again later. 256 unless set.
+    pub concurrency: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 }
+    }
+}
+
+type LedgerCheck = dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync;
+
+/// The HTTP API of a [`Registry`], being put together.
+pub struct Api {
+    registry: Arc<Registry>,
+    limits: Limits,
+    ledger: Option<Box<LedgerCheck>>,
+    metrics: Option<PrometheusHandle>,
+}
+
+impl Api {
+    /// An API with the default limits.
+    #[must_use]
+    pub const fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            limits: Limits { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 },
+            ledger: None,
+            metrics: None,
+        }
+    }
+
+    /// Other limits.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What `/readyz` asks of the ledger; the error is shown to whoever asks.
+    #[must_use]
+    pub fn ledger<F>(mut self, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.ledger = Some(Box::new(move || check().boxed()));
+        self
+    }
+
+    /// The recorder that `/metrics` shows.
+    #[must_use]
+    pub fn metrics(mut self, handle: PrometheusHandle) -> Self {
+        self.metrics = Some(handle);
+        self
+    }
+
+    /// The router, to be served or nested.
+    pub fn router(self) -> Router {
+        // Beyond the registry's own deadlines: nothing should ever get there.
+        let patience =
+            self.registry.settle_within().saturating_add(self.limits.body_read).saturating_add(SLACK);
+        let bounded = ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(payments::overrun))
+            .layer(LoadShedLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::new(self.limits.concurrency))
+            .layer(TimeoutLayer::new(patience));
+        let payments = Router::new()
+            .route("/verify", post(payments::verify))
+            .route("/settle", post(payments::settle))
+            .route_layer(bounded);
+        Router::new()
+            .merge(payments)
+            .route("/", get(care::index))
+            .route("/supported", get(care::supported))
+            .route("/healthz", get(care::healthz))
+            .route("/readyz", get(care::readyz))
+            .route("/metrics", get(care::metrics))
+            .fallback(answer::no_such_path)
+            .method_not_allowed_fallback(answer::wrong_method)
+            .layer(CatchPanicLayer::custom(answer::panicked))
+            .layer(axum::middleware::from_fn(observe::observe))
+            .with_state(Arc::new(self))
+    }
+}
+
+const SLACK: Duration = Duration::from_secs(5);

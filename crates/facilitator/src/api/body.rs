@@ -1,0 +1,135 @@
+//! Reading a body: bounded, then dispatched on its version, then typed, with the place of what is wrong.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tollway_protocol::reason::{Reason, Refusal};
+use tollway_protocol::wire::PaymentRequest;
+use tollway_protocol::{Network, json, v1};
+
+/// The protocol version that a caller speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    V1,
+    V2,
+}
+
+/// A body that was understood.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) wire: Wire,
+    pub(super) request: PaymentRequest,
+}
+
+/// A body that was not: how, and the network as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    pub(super) status: StatusCode,
+    pub(super) refusal: Refusal,
+    pub(super) network: String,
+}
+
+impl Malformed {
+    fn new(status: StatusCode, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, refusal: Refusal::new(reason, message), network: String::new() }
+    }
+
+    fn bad(reason: Reason, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason, message)
+    }
+}
+
+/// Reads at most `limit` bytes, within `time`.
+pub(super) async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Malformed> {
+    let too_long = || {
+        let message = format!("the body is longer than {limit} bytes");
+        Malformed::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::InvalidPayload, message)
+    };
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_long());
+    }
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
+        Ok(Err(_cut)) => Err(Malformed::bad(Reason::InvalidPayload, "the body ended before it was complete")),
+        Err(_elapsed) => {
+            let message = format!("the body did not arrive within {} s", time.as_secs());
+            Err(Malformed::new(StatusCode::REQUEST_TIMEOUT, Reason::InvalidPayload, message))
+        }
+    }
+}
+
+/// Understands a body of at most `limit` bytes.
+pub(super) fn decode(bytes: &[u8], limit: usize) -> Result<Asked, Malformed> {
+    let document: Value = json::decode(bytes, limit).map_err(|error| {
+        Malformed::bad(Reason::InvalidPayload, format!("the body is not JSON that is read here: {error}"))
+    })?;
+    let Value::Object(mut document) = document else {
+        return Err(Malformed::bad(Reason::InvalidPayload, "the body is not a JSON object"));
+    };
+    let network = network(&document);
+    let asked = match version(&document) {
+        Ok(1) => v1(document),
+        Ok(2) => {
+            document.insert("x402Version".to_owned(), Value::from(2));
+            typed::<PaymentRequest>(document).map(|request| Asked { wire: Wire::V2, request })
+        }
+        Ok(_) | Err(()) => Err(Malformed::bad(
+            Reason::InvalidVersion,
+            "x402Version: expected the number 1 or 2, in the body or in paymentPayload",
+        )),
+    };
+    asked.map_err(|malformed| Malformed { network, ..malformed })
+}
+
+fn v1(document: Map<String, Value>) -> Result<Asked, Malformed> {
+    let request = typed::<v1::PaymentRequest>(document)?;
+    let request = request.to_v2();
+    // The document is well formed: that nobody serves such a network is a verdict.
+    let request = request
+        .map_err(|error| Malformed::new(StatusCode::OK, Reason::UnsupportedNetwork, error.to_string()))?;
+    Ok(Asked { wire: Wire::V1, request })
+}
+
+/// The version that the body says, or else its payment.
+fn version(document: &Map<String, Value>) -> Result<u64, ()> {
+    let said = |object: &Map<String, Value>| object.get("x402Version").filter(|v| !v.is_null()).cloned();
+    let inner = || document.get("paymentPayload").and_then(Value::as_object).and_then(said);
+    said(document).or_else(inner).and_then(|version| version.as_u64()).ok_or(())
+}
+
+fn network(document: &Map<String, Value>) -> String {
+    let at = |path: &[&str]| {
+        let (first, rest) = path.split_first()?;
+        let start = document.get(*first)?;
+        rest.iter().try_fold(start, |value, key| value.get(key))?.as_str().map(str::to_owned)
+    };
+    at(&["paymentRequirements", "network"])
+        .or_else(|| at(&["paymentPayload", "accepted", "network"]))
+        .or_else(|| at(&["paymentPayload", "network"]))
+        .filter(|name| Network::any(name).is_ok())
+        .unwrap_or_default()
+}
+
+fn typed<T: DeserializeOwned>(document: Map<String, Value>) -> Result<T, Malformed> {
+    serde_path_to_error::deserialize(Value::Object(document)).map_err(|error| {
+        let path = error.path().to_string();
+        let what: String = error.into_inner().to_string().chars().take(300).collect();
+        let reason = if path.ends_with("x402Version") {
+            Reason::InvalidVersion
+        } else if path.ends_with(".network") {
+            Reason::UnsupportedNetwork
+        } else if path.starts_with("paymentRequirements") {
+            Reason::InvalidOffer
+        } else {
+            Reason::InvalidPayload
+        };
+        Malformed::bad(reason, if path == "." { what } else { format!("{path}: {what}") })
+    })
+}

@@ -1,0 +1,52 @@
+//! Request ids, spans and the answer's common headers.
+
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, header};
+use tracing::Instrument as _;
+
+use crate::meter;
+
+/// Names a request in logs; taken from the caller where it is plain, and sent back.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PATHS: &[&str] = &["/verify", "/settle", "/supported", "/healthz", "/readyz", "/metrics", "/"];
+
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+    let id = given(&request).unwrap_or_else(fresh);
+    let path = request.uri().path();
+    let path = PATHS.iter().find(|known| **known == path).copied().unwrap_or("other");
+    let span = tracing::info_span!("http", path, request_id = id.to_str().unwrap_or_default());
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let started = Instant::now();
+    let mut response = async {
+        let response = next.run(request).await;
+        let milliseconds = started.elapsed().as_millis();
+        tracing::debug!(status = response.status().as_u16(), milliseconds, "answered");
+        response
+    }
+    .instrument(span)
+    .await;
+    meter::response(path, response.status().as_u16());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The caller's own id, when it is short and can't disturb a log.
+fn given(request: &Request) -> Option<HeaderValue> {
+    let value = request.headers().get(REQUEST_ID)?;
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let bytes = value.as_bytes();
+    ((1..=64).contains(&bytes.len()) && bytes.iter().all(plain)).then(|| value.clone())
+}
+
+fn fresh() -> HeaderValue {
+    let mut bytes = [0u8; 12];
+    // Without randomness the id is of no use, but the answer still is.
+    let _ = getrandom::fill(&mut bytes);
+    HeaderValue::from_str(&hex::encode(bytes)).unwrap_or(HeaderValue::from_static("none"))
+}

@@ -1,0 +1,123 @@
+//! Overrides by environment variables.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
+use tollway_protocol::door::{Amount, decimal_u64};
+
+use super::limits::ROWS;
+use super::network::NetworkConfig;
+use super::rpc::Rpc;
+use super::{Config, ConfigError};
+
+const PREFIX: &str = "TOLLWAY_";
+
+/// What a name meant.
+enum Found {
+    Set,
+    /// Nothing here; perhaps something to someone else.
+    Unknown,
+}
+
+pub(super) fn apply(
+    config: &mut Config,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<String>, ConfigError> {
+    let variables: BTreeMap<String, String> = variables.collect();
+    let mut unknown = Vec::new();
+    for (name, value) in &variables {
+        let Some(key) = name.strip_prefix(PREFIX) else { continue };
+        match set(config, key, value) {
+            Ok(Found::Set) => {}
+            Ok(Found::Unknown) => unknown.push(name.clone()),
+            Err(problem) => return Err(ConfigError::Environment { variable: name.clone(), problem }),
+        }
+    }
+    for network in &mut config.networks {
+        let Some(variable) = network.rpc.variable().map(str::to_owned) else { continue };
+        let fail = |problem: &str| {
+            let problem = format!("{problem} (it is the rpc of {})", network.id);
+            ConfigError::Environment { variable: variable.clone(), problem }
+        };
+        let value = variables.get(&variable).ok_or_else(|| fail("is not set"))?;
+        let rpc = Rpc::new(value).ok().filter(|rpc| rpc.url().is_some());
+        network.rpc = rpc.ok_or_else(|| fail("expected an http:// or https:// URL"))?;
+    }
+    // A variable that the file names is known, whatever its name.
+    unknown.retain(|name| !config.networks.iter().any(|network| network.names(name)));
+    Ok(unknown)
+}
+
+fn set(config: &mut Config, key: &str, value: &str) -> Result<Found, String> {
+    match key {
+        "LISTEN" => {
+            config.listen = SocketAddr::from_str(value)
+                .map_err(|_| "expected an address and port such as 127.0.0.1:4020")?;
+        }
+        "LEDGER" => config.ledger = PathBuf::from(value),
+        "METRICS" => {
+            config.metrics = match value {
+                "true" => true,
+                "false" => false,
+                _ => return Err("expected true or false".to_owned()),
+            }
+        }
+        _ => {
+            if let Some(name) = key.strip_prefix("LIMITS_") {
+                let row = ROWS.iter().find(|(row, ..)| row.to_ascii_uppercase() == name);
+                let (_, place, _) = row.ok_or("no such limit")?;
+                *place(&mut config.limits) = number(value)?;
+            } else if let Some(rest) = key.strip_prefix("NETWORK_") {
+                return network(config, rest, value);
+            } else {
+                return Ok(Found::Unknown);
+            }
+        }
+    }
+    Ok(Found::Set)
+}
+
+fn network(config: &mut Config, rest: &str, value: &str) -> Result<Found, String> {
+    // The longest id first: one may begin with another.
+    let found = config
+        .networks
+        .iter_mut()
+        .filter_map(|network| {
+            let id = name_of(network.id.as_str());
+            let key = rest.strip_prefix(&id)?.strip_prefix('_')?;
+            Some((id.len(), network, key))
+        })
+        .max_by_key(|(length, ..)| *length);
+    let (_, network, key) = found.ok_or("names no network that is configured")?;
+    match key {
+        "RPC" => network.rpc = Rpc::new(value)?,
+        "CONFIRMATIONS" => network.confirmations = number(value)?,
+        "POLL_INTERVAL_MS" => network.poll_interval_ms = number(value)?,
+        "GAS_MAX_FEE_GWEI" => network.gas.max_fee_gwei = number(value)?,
+        "GAS_PER_SETTLEMENT" => network.gas.per_settlement = number(value)?,
+        "GAS_PER_DAY_WEI" => {
+            network.gas.per_day_wei = Some(Amount::atomic(value).map_err(|error| error.to_string())?);
+        }
+        _ => return Err("a network has no such setting".to_owned()),
+    }
+    Ok(Found::Set)
+}
+
+fn number(value: &str) -> Result<u64, String> {
+    decimal_u64(value).map_err(|error| error.to_string())
+}
+
+fn name_of(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+impl NetworkConfig {
+    fn names(&self, variable: &str) -> bool {
+        match &self.signer {
+            super::Signer::Keystore { passphrase_env, .. } => passphrase_env == variable,
+            super::Signer::Env { key_env } => key_env == variable,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One network that a facilitator serves.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+use tollway_protocol::door::Amount;
+use tollway_protocol::{Network, assets};
+
+use super::rpc::{Rpc, is_variable};
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Its CAIP-2 id.
+    pub id: Network,
+    /// Its node.
+    pub rpc: Rpc,
+    /// The account that pays for gas.
+    pub signer: Signer,
+    /// Blocks, its own included, after which a transaction counts as settled; 1 unless set.
+    #[serde(default = "one")]
+    pub confirmations: u64,
+    /// How often the node is asked for a new block, in milliseconds; 500 unless set.
+    #[serde(default = "half_a_second")]
+    pub poll_interval_ms: u64,
+    /// What may be spent on gas.
+    #[serde(default)]
+    pub gas: Gas,
+    /// Assets that are settled besides those that Tollway knows.
+    #[serde(default)]
+    pub assets: Vec<Asset>,
+    /// Factories whose undeployed wallets may pay (ERC-6492); none unless set, as the facilitator
+    /// sends a transaction to them.
+    #[serde(default)]
+    pub eip6492_factories: Vec<String>,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn half_a_second() -> u64 {
+    500
+}
+
+/// Where the signer's key is: never in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signer {
+    /// In an encrypted keystore file.
+    Keystore {
+        /// The file.
+        path: PathBuf,
+        /// The variable that holds its passphrase.
+        passphrase_env: String,
+    },
+    /// In a variable, as hex.
+    Env {
+        /// The variable.
+        key_env: String,
+    },
+}
+
+impl<'de> Deserialize<'de> for Signer {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            keystore: Option<PathBuf>,
+            passphrase_env: Option<String>,
+            key_env: Option<String>,
+        }
+        let table = Table::deserialize(d)?;
+        let named = |name: String| {
+            let problem = "passphrase_env and key_env are NAMES of environment variables, not secrets";
+            if is_variable(&name) { Ok(name) } else { Err(serde::de::Error::custom(problem)) }
+        };
+        match table {
+            Table { keystore: Some(path), passphrase_env: Some(name), key_env: None } => {
+                Ok(Self::Keystore { path, passphrase_env: named(name)? })
+            }
+            Table { keystore: None, passphrase_env: None, key_env: Some(name) } => {
+                Ok(Self::Env { key_env: named(name)? })
+            }
+            _ => Err(serde::de::Error::custom("expected either keystore and passphrase_env, or key_env")),
+        }
+    }
+}
+
+/// Bounds on what the signer spends.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gas {
+    /// The highest price of gas that is paid, in gwei; 500 unless set.
+    pub max_fee_gwei: u64,
+    /// Gas for one settlement, at most; 300000 unless set.
+    pub per_settlement: u64,
+    /// The highest sum of fees in 24 hours, in wei as a decimal string; no bound unless set.
+    pub per_day_wei: Option<Amount>,
+}
+
+impl Default for Gas {
+    fn default() -> Self {
+        Self { max_fee_gwei: 500, per_settlement: 300_000, per_day_wei: None }
+    }
+}
+
+/// An asset that the operator vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asset {
+    /// Its contract.
+    pub address: String,
+    /// Its symbol.
+    pub symbol: String,
+    /// Atomic units in a whole one, as a power of ten.
+    pub decimals: u8,
+    /// Its EIP-712 name.
+    pub name: Option<String>,
+    /// Its EIP-712 version.
+    pub version: Option<String>,
+}
+
+impl Asset {
+    /// The asset as the protocol knows it.
+    #[must_use]
+    pub fn on(&self, network: &Network) -> assets::Asset {
+        let domain = self.name.clone().zip(self.version.clone());
+        assets::Asset {
+            network: network.clone(),
+            address: self.address.clone(),
+            symbol: self.symbol.clone(),
+            decimals: self.decimals,
+            eip3009: domain.is_some(),
+            domain,
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// The assets allowed besides those that Tollway knows.
+    #[must_use]
+    pub fn extra_assets(&self) -> Vec<assets::Asset> {
+        self.assets.iter().map(|asset| asset.on(&self.id)).collect()
+    }
+}

@@ -1,0 +1,110 @@
+//! Metrics, by the `metrics` facade: nothing is recorded until a recorder is installed.
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `tollway_facilitator_payments_total` | counter | `operation` (verify, settle), `network`, `scheme`, `outcome`, `reason` |
+//! | `tollway_facilitator_payment_seconds` | histogram | `operation`, `network`, `scheme`, `outcome` |
+//! | `tollway_facilitator_in_flight` | gauge | `operation` |
+//! | `tollway_facilitator_http_responses_total` | counter | `path`, `status` |
+//!
+//! `outcome` is `valid`, `invalid`, `settled`, `failed`, `pending` or `unavailable`; `reason` is the
+//! reason table's core code. Every label has few values: networks and schemes that are not served
+//! count as `other`.
+
+use std::time::Instant;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use tollway_protocol::{Code, Reason};
+
+const PAYMENTS: &str = "tollway_facilitator_payments_total";
+const SECONDS: &str = "tollway_facilitator_payment_seconds";
+const IN_FLIGHT: &str = "tollway_facilitator_in_flight";
+const RESPONSES: &str = "tollway_facilitator_http_responses_total";
+const BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0];
+
+/// A Prometheus recorder with buckets for every `*_seconds` histogram. Whoever installs it must
+/// call its handle's `run_upkeep` now and then.
+///
+/// # Errors
+/// When the builder refuses the buckets.
+pub fn prometheus() -> Result<PrometheusBuilder, BuildError> {
+    let builder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?;
+    metrics::describe_counter!(PAYMENTS, "Payments verified and settled, by outcome and reason");
+    metrics::describe_histogram!(SECONDS, metrics::Unit::Seconds, "Time to an answer");
+    metrics::describe_gauge!(IN_FLIGHT, "Verifications and settlements in progress");
+    metrics::describe_counter!(RESPONSES, "HTTP answers");
+    Ok(builder)
+}
+
+/// What is being measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Verify,
+    Settle,
+}
+
+impl Operation {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Settle => "settle",
+        }
+    }
+}
+
+/// One payment's way through an operation.
+pub(crate) struct Meter {
+    operation: Operation,
+    network: String,
+    scheme: String,
+    started: Instant,
+}
+
+impl Meter {
+    pub(crate) fn start(operation: Operation, served: Option<(&str, &str)>) -> Self {
+        let (scheme, network) = served.unwrap_or(("other", "other"));
+        Self { operation, network: network.to_owned(), scheme: scheme.to_owned(), started: Instant::now() }
+    }
+
+    pub(crate) fn finish(self, outcome: &'static str, reason: &'static str) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let operation = self.operation.name();
+        metrics::counter!(PAYMENTS, "operation" => operation, "network" => self.network.clone(),
+            "scheme" => self.scheme.clone(), "outcome" => outcome, "reason" => reason)
+        .increment(1);
+        metrics::histogram!(SECONDS, "operation" => operation, "network" => self.network,
+            "scheme" => self.scheme, "outcome" => outcome)
+        .record(seconds);
+    }
+}
+
+/// Counts as in flight until dropped.
+pub(crate) struct InFlight(Operation);
+
+impl InFlight {
+    pub(crate) fn new(operation: Operation) -> Self {
+        metrics::gauge!(IN_FLIGHT, "operation" => operation.name()).increment(1.0);
+        Self(operation)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(IN_FLIGHT, "operation" => self.0.name()).decrement(1.0);
+    }
+}
+
+pub(crate) fn response(path: &'static str, status: u16) {
+    metrics::counter!(RESPONSES, "path" => path, "status" => status.to_string()).increment(1);
+}
+
+/// The reason as a label: one of the table's, never a foreign text.
+pub(crate) fn label(code: Option<&Code>) -> &'static str {
+    match code.map(Code::reason) {
+        None => "",
+        Some(Reason::Other(_)) => "other",
+        Some(reason) => reason.row().core,
+    }
+}

@@ -1,0 +1,120 @@
+//! Which mechanism answers for a payment, and the payment's way through it.
+
+mod build;
+mod care;
+mod way;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tollway_protocol::door::UnixTime;
+use tollway_protocol::scheme::{FacilitatorError, FacilitatorScheme, NotReady};
+use tollway_protocol::wire::{Kind, PaymentRequest, Settlement, Supported, Verdict};
+use tollway_protocol::{Facilitator, Network};
+
+pub use build::{BuildError, Builder};
+pub use care::Undrained;
+
+/// The scheme that version 1 of the protocol had.
+pub(crate) const V1_SCHEME: &str = "exact";
+
+/// The mechanisms of a facilitator, by scheme and network.
+///
+/// It is itself a [`Facilitator`]: used in process it answers what the HTTP API would. It never
+/// answers with an error: what can't be served is a refusal with a reason.
+pub struct Registry {
+    mechanisms: BTreeMap<(String, Network), Arc<dyn FacilitatorScheme>>,
+    clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
+    verify_within: Duration,
+    settle_within: Duration,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    draining: AtomicBool,
+    readiness: tokio::sync::Mutex<Option<(Instant, Vec<NotReady>)>>,
+}
+
+impl Registry {
+    /// A registry to be filled.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// How long a settlement's answer may take.
+    #[must_use]
+    pub const fn settle_within(&self) -> Duration {
+        self.settle_within
+    }
+
+    /// Settles like [`Facilitator::settle`], but answers within `deadline`.
+    ///
+    /// The work is not the caller's: it goes on when the returned future is dropped.
+    pub async fn settle_by(&self, request: &PaymentRequest, deadline: Duration) -> Settlement {
+        way::settle(self, request, deadline).await
+    }
+
+    /// What is served: the mechanisms' kinds, and for networks with a version 1 name those of version 1.
+    #[must_use]
+    pub fn kinds(&self) -> Supported {
+        let mut supported = Supported::default();
+        for ((scheme, network), mechanism) in &self.mechanisms {
+            let asked =
+                std::panic::catch_unwind(AssertUnwindSafe(|| (mechanism.kind(), mechanism.signers())));
+            let Ok((kind, signers)) = asked else {
+                tracing::error!(%network, scheme, "the mechanism panicked; it is left out of /supported");
+                continue;
+            };
+            if let (true, Some(name)) = (scheme == V1_SCHEME, network.v1_name()) {
+                supported.kinds.push(Kind { x402_version: 1, network: name.to_owned(), ..kind.clone() });
+            }
+            supported.kinds.push(kind);
+            let family = supported.signers.entry(format!("{}:*", network.namespace())).or_default();
+            for signer in signers {
+                if !family.contains(&signer) {
+                    family.push(signer);
+                }
+            }
+        }
+        supported.kinds.sort_by_key(|kind| std::cmp::Reverse(kind.x402_version));
+        supported
+    }
+
+    fn mechanism(&self, scheme: &str, network: &Network) -> Option<&Arc<dyn FacilitatorScheme>> {
+        self.mechanisms.get(&(scheme.to_owned(), network.clone()))
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+#[async_trait]
+impl Facilitator for Registry {
+    async fn verify(&self, request: &PaymentRequest) -> Result<Verdict, FacilitatorError> {
+        Ok(way::verify(self, request).await)
+    }
+
+    async fn settle(&self, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
+        Ok(self.settle_by(request, self.settle_within).await)
+    }
+
+    async fn supported(&self) -> Result<Supported, FacilitatorError> {
+        Ok(self.kinds())
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("mechanisms", &self.mechanisms.keys())
+            .field("verify_within", &self.verify_within)
+            .field("settle_within", &self.settle_within)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! The way of one payment: present, decode, bind, then verify or settle.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use sha2::{Digest as _, Sha256};
+use tollway_protocol::bind::{Bound, PaymentKey, Presented};
+use tollway_protocol::reason::{Dialect, Reason, Refusal};
+use tollway_protocol::scheme::{FacilitatorScheme, Outcome};
+use tollway_protocol::wire::{Offer, PaymentRequest, Settlement, Verdict};
+use tracing::Instrument as _;
+
+use super::Registry;
+use crate::meter::{InFlight, Meter, Operation, label};
+use crate::redact;
+
+pub(super) async fn verify(registry: &Registry, request: &PaymentRequest) -> Verdict {
+    let offer = &request.payment_requirements;
+    let meter = registry.meter(Operation::Verify, offer);
+    let _in_flight = InFlight::new(Operation::Verify);
+    let verdict = match judge(registry, request).await {
+        Ok(payer) => Verdict { is_valid: true, payer: Some(payer), ..Verdict::default() },
+        Err(refusal) => Verdict::from(spoken(refusal, offer, Operation::Verify)),
+    };
+    let reason = label(verdict.invalid_reason.as_ref());
+    tracing::debug!(network = %offer.network, valid = verdict.is_valid, reason, "verified");
+    meter.finish(
+        if verdict.is_valid { "valid" } else { failure(verdict.invalid_reason.as_ref(), "invalid") },
+        reason,
+    );
+    verdict
+}
+
+async fn judge(registry: &Registry, request: &PaymentRequest) -> Result<String, Refusal> {
+    let (mechanism, bound) = bind(registry, request, Operation::Verify)?;
+    let payer = bound.effects().payer.as_str().to_owned();
+    let work = async {
+        let verified = bound.at(mechanism.now((registry.clock)()))?;
+        mechanism.verify(&verified).await
+    };
+    let found = tokio::time::timeout(registry.verify_within, AssertUnwindSafe(work).catch_unwind()).await;
+    let refuse = |message: &str| Err(Refusal::new(Reason::ChainUnreachable, message).payer(&payer));
+    match found {
+        Ok(Ok(Ok(()))) => Ok(payer),
+        Ok(Ok(Err(refusal))) => Err(Refusal { payer: refusal.payer.or(Some(payer)), ..refusal }),
+        Ok(Err(_panic)) => {
+            refuse("the facilitator failed while verifying: send the same payment again later")
+        }
+        Err(_elapsed) => refuse("the chain did not answer in time: send the same payment again later"),
+    }
+}
+
+pub(super) async fn settle(registry: &Registry, request: &PaymentRequest, deadline: Duration) -> Settlement {
+    let offer = &request.payment_requirements;
+    let meter = registry.meter(Operation::Settle, offer);
+    let (settlement, outcome) = match take(registry, request) {
+        Ok((mechanism, bound, slot)) => work(registry, &mechanism, bound, slot, deadline).await,
+        Err(refusal) => {
+            let refusal = spoken(refusal, offer, Operation::Settle);
+            let outcome = failure(Some(&refusal.code()), "failed");
+            (refused(refusal, offer), outcome)
+        }
+    };
+    meter.finish(outcome, label(settlement.error_reason.as_ref()));
+    settlement
+}
+
+type Taken = (Arc<dyn FacilitatorScheme>, Bound, tokio::sync::OwnedSemaphorePermit);
+
+/// All that is decided before a mechanism acts.
+fn take(registry: &Registry, request: &PaymentRequest) -> Result<Taken, Refusal> {
+    let unavailable = |message| Refusal::new(Reason::FacilitatorUnavailable, message);
+    if registry.is_draining() {
+        return Err(unavailable("the facilitator is shutting down: send the same payment again later"));
+    }
+    let (mechanism, bound) = bind(registry, request, Operation::Settle)?;
+    let slot = registry.slots.clone().try_acquire_owned();
+    let slot = slot.map_err(|_| unavailable("too many settlements are in progress: send it again later"))?;
+    Ok((mechanism, bound, slot))
+}
+
+/// Lets the mechanism settle, in a task of its own: a caller that hangs up does not stop it.
+async fn work(
+    registry: &Registry,
+    mechanism: &Arc<dyn FacilitatorScheme>,
+    bound: Bound,
+    slot: tokio::sync::OwnedSemaphorePermit,
+    deadline: Duration,
+) -> (Settlement, &'static str) {
+    let (offer, payer) = (bound.offer().clone(), bound.effects().payer.as_str().to_owned());
+    let payment = digest(bound.key());
+    let span = tracing::info_span!("settle", network = %offer.network, scheme = %offer.scheme, payment);
+    // The mechanism answers a little earlier than we must: it knows the transaction, we don't.
+    let inner = deadline.saturating_sub(deadline / 25);
+    let mechanism = mechanism.clone();
+    let task = async move {
+        let _held = (slot, InFlight::new(Operation::Settle));
+        let outcome = mechanism.settle(bound, inner).await;
+        tracing::info!(outcome = name(&outcome), transaction = transaction(&outcome), "settlement answered");
+        outcome
+    };
+    let task = registry.tasks.spawn(task.instrument(span));
+    let unknown = |message: &str| Outcome::Pending { transaction: None, message: message.to_owned() };
+    let outcome = match tokio::time::timeout(deadline, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => {
+            tracing::error!(payment, panic = error.is_panic(), "the mechanism failed while settling");
+            unknown(
+                "the facilitator failed while settling; the outcome is not known: send the same payment again",
+            )
+        }
+        Err(_elapsed) => unknown("no outcome in time; the work goes on: send the same payment again"),
+    };
+    let name = match &outcome {
+        Outcome::NotSettled { refusal, .. } => failure(Some(&refusal.code()), "failed"),
+        outcome => name(outcome),
+    };
+    (answer(outcome, &offer, payer), name)
+}
+
+fn answer(outcome: Outcome, offer: &Offer, payer: String) -> Settlement {
+    let settlement = match outcome {
+        Outcome::Settled { transaction } => Settlement {
+            transaction: Some(transaction),
+            amount: Some(offer.amount),
+            ..Settlement::new(true, offer.network.clone())
+        },
+        Outcome::NotSettled { refusal, transaction } => {
+            Settlement { transaction, ..refused(spoken(refusal, offer, Operation::Settle), offer) }
+        }
+        Outcome::Pending { transaction, message } => {
+            let refusal = spoken(Refusal::new(Reason::SettlementPending, message), offer, Operation::Settle);
+            Settlement { transaction, ..refused(refusal, offer) }
+        }
+    };
+    Settlement { payer: Some(payer), ..settlement }
+}
+
+fn refused(refusal: Refusal, offer: &Offer) -> Settlement {
+    Settlement {
+        error_reason: Some(refusal.code()),
+        error_message: Some(refusal.message),
+        payer: refusal.payer,
+        ..Settlement::new(false, offer.network.clone())
+    }
+}
+
+/// Finds the mechanism and compares what the payment does with the offer.
+fn bind(
+    registry: &Registry,
+    request: &PaymentRequest,
+    operation: Operation,
+) -> Result<(Arc<dyn FacilitatorScheme>, Bound), Refusal> {
+    let offer = &request.payment_requirements;
+    let mechanism =
+        registry.mechanism(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, offer))?;
+    let presented = Presented::new(offer.clone(), request.payment_payload.clone())?;
+    let effects = catch_unwind(AssertUnwindSafe(|| mechanism.effects(&presented)));
+    let effects = effects.unwrap_or_else(|_panic| {
+        tracing::error!(network = %offer.network, scheme = %offer.scheme, "the mechanism panicked while decoding");
+        Err(Refusal::new(unexpected(operation), "the facilitator failed while reading this payment"))
+    })?;
+    Ok((mechanism.clone(), presented.bind(effects)?))
+}
+
+fn unserved(registry: &Registry, offer: &Offer) -> Refusal {
+    let served: Vec<&str> = registry
+        .mechanisms
+        .keys()
+        .filter(|(_, network)| *network == offer.network)
+        .map(|(scheme, _)| scheme.as_str())
+        .collect();
+    if served.is_empty() {
+        let message = format!("this facilitator does not serve {}; see /supported", offer.network);
+        Refusal::new(Reason::UnsupportedNetwork, message)
+    } else {
+        let asked: String = offer.scheme.chars().take(64).collect();
+        let message =
+            format!("scheme {asked} is not served on {}, only {}", offer.network, served.join(", "));
+        Refusal::new(Reason::UnsupportedScheme, message)
+    }
+}
+
+/// The reason for a failure of ours: `unexpected_verify_error` or `unexpected_settle_error`.
+const fn unexpected(operation: Operation) -> Reason {
+    match operation {
+        Operation::Verify => Reason::ChainUnreachable,
+        Operation::Settle => Reason::StoreUnavailable,
+    }
+}
+
+/// A refusal as callers may see it: in the scheme's dialect, with a reason, without URLs.
+fn spoken(refusal: Refusal, offer: &Offer, operation: Operation) -> Refusal {
+    let nameless = refusal.code().as_str().trim().is_empty();
+    let reason = if nameless { unexpected(operation) } else { refusal.reason };
+    let message = if refusal.message.is_empty() {
+        reason.row().help.to_owned()
+    } else {
+        redact::urls(&refusal.message)
+    };
+    Refusal { reason, message, dialect: Dialect::of(&offer.scheme, &offer.network), payer: refusal.payer }
+}
+
+/// The outcome's label: a refusal for our own troubles is no verdict about the payment.
+fn failure(code: Option<&tollway_protocol::Code>, otherwise: &'static str) -> &'static str {
+    match code.map(tollway_protocol::Code::reason) {
+        Some(Reason::ChainUnreachable | Reason::StoreUnavailable | Reason::FacilitatorUnavailable) => {
+            "unavailable"
+        }
+        _ => otherwise,
+    }
+}
+
+const fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Settled { .. } => "settled",
+        Outcome::NotSettled { .. } => "failed",
+        Outcome::Pending { .. } => "pending",
+    }
+}
+
+fn transaction(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Settled { transaction } => Some(transaction),
+        Outcome::NotSettled { transaction, .. } | Outcome::Pending { transaction, .. } => {
+            transaction.as_deref()
+        }
+    }
+}
+
+/// How a payment is named in logs.
+fn digest(key: &PaymentKey) -> String {
+    let hash = Sha256::digest(key.as_str());
+    hex::encode(hash.get(..8).unwrap_or_default())
+}
+
+impl Registry {
+    fn meter(&self, operation: Operation, offer: &Offer) -> Meter {
+        let served = self.mechanism(&offer.scheme, &offer.network).is_some();
+        Meter::start(operation, served.then_some((offer.scheme.as_str(), offer.network.as_str())))
+    }
+}

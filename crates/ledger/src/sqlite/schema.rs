@@ -1,0 +1,252 @@
+//! The database: how a connection is set up, and the tables.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::Failure;
+use crate::LedgerError;
+
+/// "toll" in ASCII: says whose file it is.
+const APPLICATION_ID: i64 = 0x746f_6c6c;
+
+/// How long to wait for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// One step for each schema version, never edited once released.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE instances (
+    id BLOB PRIMARY KEY NOT NULL,
+    alive_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE claims (
+    key TEXT PRIMARY KEY NOT NULL,
+    network TEXT NOT NULL,
+    request BLOB NOT NULL,
+    terms BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('claimed', 'settling', 'settled', 'delivered')),
+    holder BLOB,
+    turn INTEGER NOT NULL,
+    hash TEXT,
+    settlement TEXT,
+    keep_until INTEGER NOT NULL,
+    CHECK ((state IN ('settled', 'delivered')) = (settlement IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_forgettable ON claims (keep_until) WHERE state IN ('claimed', 'delivered');
+
+CREATE TABLE settlements (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    network TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('prepared', 'signed', 'broadcast', 'settled', 'failed')),
+    request TEXT NOT NULL,
+    hash TEXT,
+    reason TEXT,
+    message TEXT,
+    created INTEGER NOT NULL,
+    CHECK (state <> 'settled' OR hash IS NOT NULL),
+    CHECK ((state = 'failed') = (reason IS NOT NULL))
+) STRICT;
+CREATE INDEX settlements_by_state ON settlements (network, state, id);
+
+CREATE TABLE transactions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    settlement INTEGER NOT NULL REFERENCES settlements (id),
+    network TEXT NOT NULL,
+    signer TEXT NOT NULL COLLATE NOCASE,
+    nonce INTEGER NOT NULL CHECK (nonce >= 0),
+    hash TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0,
+    replaced INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network, hash)
+) STRICT;
+CREATE INDEX transactions_by_settlement ON transactions (settlement, id);
+CREATE INDEX transactions_by_nonce ON transactions (network, signer, nonce);
+CREATE UNIQUE INDEX transactions_latest_of_nonce ON transactions (network, signer, nonce)
+    WHERE replaced = 0 AND rejected = 0;
+CREATE UNIQUE INDEX transactions_latest_of_settlement ON transactions (settlement)
+    WHERE replaced = 0 AND rejected = 0;
+"];
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// In a file.
+    File(PathBuf),
+    /// Nowhere: it goes with its connection.
+    Memory,
+}
+
+impl Source {
+    /// A connection that writes, to a database of the newest schema.
+    pub(super) fn writer(&self) -> Result<Connection, Failure> {
+        let mut connection = match self {
+            Self::File(path) => Connection::open(path)?,
+            Self::Memory => Connection::open_in_memory()?,
+        };
+        self.set_up(&connection)?;
+        migrate(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// A connection that writes, to a database that is there already. Never makes one: an empty ledger
+    /// in the place of one that is gone would let every payment be used again.
+    pub(super) fn again(&self) -> Result<Connection, Failure> {
+        let connection = self.existing()?;
+        if known(&connection)? != MIGRATIONS.len() {
+            return Err(LedgerError::Damaged("the file was replaced while it was in use".into()).into());
+        }
+        self.set_up(&connection)?;
+        Ok(connection)
+    }
+
+    fn set_up(&self, connection: &Connection) -> Result<(), Failure> {
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        known(connection)?;
+        if matches!(self, Self::File(_)) {
+            write_ahead(connection)?;
+        }
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        Ok(())
+    }
+
+    /// A connection that reads what a writer made.
+    pub(super) fn reader(&self) -> Result<Connection, Failure> {
+        let connection = self.existing()?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.pragma_update(None, "query_only", true)?;
+        known(&connection)?;
+        Ok(connection)
+    }
+
+    fn existing(&self) -> Result<Connection, Failure> {
+        let Self::File(path) = self else {
+            return Err(LedgerError::Unavailable("a memory database has one connection".into()).into());
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Ok(Connection::open_with_flags(path, flags)?)
+    }
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<i64, Failure> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+/// Refuses a database of someone else's, or of a later version, before anything is written to it;
+/// says which version it has.
+fn known(connection: &Connection) -> Result<usize, Failure> {
+    let (application, version) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (application, version, tables) != (0, 0, 0) {
+        return Err(LedgerError::Damaged("the file is a database, but not a Tollway ledger".into()).into());
+    }
+    match usize::try_from(version) {
+        Ok(version) if version <= MIGRATIONS.len() => Ok(version),
+        _ => Err(LedgerError::Damaged(format!(
+            "its schema has version {version}, this build knows up to {}: use a newer build",
+            MIGRATIONS.len()
+        ))
+        .into()),
+    }
+}
+
+/// Switches to the write-ahead log. `SQLite` doesn't wait for others here, so this does.
+fn write_ahead(connection: &Connection) -> Result<(), Failure> {
+    let mut tries = 0;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode.eq_ignore_ascii_case("wal") => return Ok(()),
+            Ok(mode) => {
+                let message = format!("the file system can't hold a write-ahead log (journal mode {mode})");
+                return Err(LedgerError::Unavailable(message).into());
+            }
+            Err(error) if super::is_busy(&error) && tries < 100 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Failure> {
+    if known(connection)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been here while this one waited.
+    let version = known(&transaction)?;
+    for step in MIGRATIONS.iter().skip(version) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn damaged(result: Result<Connection, Failure>) -> String {
+        match result.map_err(LedgerError::from) {
+            Err(LedgerError::Damaged(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::File(folder.path().join("ledger.db"));
+        source.writer().unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(damaged(source.writer()).contains("version 99"));
+    }
+
+    #[test]
+    fn another_programs_database_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (a)").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(damaged(Source::File(path.clone()).writer()).contains("not a Tollway ledger"));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "x".repeat(4096)).unwrap();
+        damaged(Source::File(path).writer());
+    }
+
+    #[test]
+    fn commits_are_synced_in_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Source::File(folder.path().join("ledger.db")).writer().unwrap();
+        assert_eq!(pragma(&connection, "synchronous").unwrap(), 2);
+        assert_eq!(pragma(&connection, "foreign_keys").unwrap(), 1);
+        assert_eq!(pragma(&connection, "application_id").unwrap(), APPLICATION_ID);
+    }
+
+    #[test]
+    fn many_processes_may_make_the_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::File(folder.path().join("ledger.db"));
+        std::thread::scope(|scope| {
+            for opened in (0..8).map(|_| scope.spawn(|| source.writer())).collect::<Vec<_>>() {
+                opened.join().unwrap().map_err(LedgerError::from).unwrap();
+            }
+        });
+    }
+}

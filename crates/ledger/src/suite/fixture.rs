@@ -1,0 +1,89 @@
+//! Payments for the suite, made as a mechanism makes them.
+
+use serde_json::json;
+use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Verified, Window};
+use tollway_protocol::door::{Address, Amount, UnixTime};
+use tollway_protocol::{Network, Offer, Payment, Settlement};
+
+use crate::{RequestId, SignedTransaction};
+
+/// When the suite's payments are verified.
+pub const NOW: UnixTime = UnixTime(1_800_000_000);
+/// When they can't settle any more.
+pub const CLOSES: UnixTime = UnixTime(1_800_000_060);
+/// Who pays.
+pub const PAYER: &str = "0x857b06519e91e3a54538791bdbb0e22373e36b66";
+const ASSET: &str = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
+const PAY_TO: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
+
+/// Where the suite's payments are made.
+#[must_use]
+pub fn network() -> Network {
+    Network::eip155(84_532)
+}
+
+/// The `n`-th payment.
+#[must_use]
+pub fn payment(n: u64) -> Bound {
+    payment_of(&network(), n, 10_000, "0x01")
+}
+
+/// A payment with the key of [`payment`]`(n)` on `network`, but this amount and signature.
+#[must_use]
+pub fn payment_of(network: &Network, n: u64, amount: u64, signature: &str) -> Bound {
+    let offer: Offer = serde_json::from_value(json!({
+        "scheme": "exact", "network": network, "amount": amount.to_string(), "asset": ASSET,
+        "payTo": PAY_TO, "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"},
+    }))
+    .unwrap();
+    let payment: Payment = serde_json::from_value(json!({
+        "x402Version": 2, "accepted": offer, "payload": {"signature": signature, "nonce": n},
+    }))
+    .unwrap();
+    let address = |text| Address::on(network, text).unwrap();
+    let only =
+        Move { asset: address(ASSET), from: address(PAYER), to: address(PAY_TO), amount: Amount::from(amount) };
+    let effects = Effects {
+        scheme: "exact".into(),
+        network: network.clone(),
+        payer: address(PAYER),
+        moves: vec![only],
+        window: Window { opens: NOW.minus(60), closes: CLOSES },
+        key: PaymentKey::new(network, &[ASSET, PAYER, &n.to_string()]),
+    };
+    Presented::new(offer, payment).unwrap().bind(effects).unwrap()
+}
+
+/// The `n`-th payment, verified.
+#[must_use]
+pub fn verified(n: u64) -> Verified {
+    payment(n).at(NOW).unwrap()
+}
+
+/// The request called `name`.
+#[must_use]
+pub fn request(name: &str) -> RequestId {
+    RequestId::of(&[b"GET", name.as_bytes()])
+}
+
+/// A facilitator's answer that settles `payment` in `transaction`.
+#[must_use]
+pub fn settlement(payment: &Bound, transaction: &str) -> Settlement {
+    Settlement {
+        payer: Some(payment.effects().payer.to_string()),
+        transaction: Some(transaction.into()),
+        amount: Some(payment.offer().amount),
+        ..Settlement::new(true, payment.offer().network.clone())
+    }
+}
+
+/// A transaction of the account that the suite sends from, with `tag` in its hash and bytes.
+#[must_use]
+pub fn transaction(nonce: u64, tag: &str) -> SignedTransaction {
+    SignedTransaction {
+        signer: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".into(),
+        nonce,
+        hash: format!("0x{tag}"),
+        raw: format!("raw {nonce} {tag}").into_bytes(),
+    }
+}

@@ -1,0 +1,416 @@
+//! Random operations against a ledger and against a plain model of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+
+use proptest::prelude::*;
+use tollway_protocol::door::UnixTime;
+
+use super::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
+use super::{Clock, Site};
+use crate::{Claim, Claimed, Claims as _, Ending, JournalState, LedgerError, Paid, Prepared, SignedTransaction};
+
+const PAYMENTS: u64 = 3;
+
+/// Something done to a ledger. Numbers that name a hold are taken modulo what is held.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Claim { payment: u64, route: &'static str },
+    Settling(usize),
+    Pending(usize, bool),
+    Settled(usize),
+    Deliver(usize),
+    Undelivered(usize),
+    Release(usize),
+    Abandon(u64),
+    Forget { late: bool },
+    Prepare(u64),
+    Sign { payment: u64, nonce: u64, tag: u8 },
+    Broadcast(u64),
+    Finish { payment: u64, settled: bool },
+    Rejected(u64),
+    AbandonSettlement(u64),
+    /// The process ends and another one opens the store.
+    Reopen,
+}
+
+/// Lists of operations; with [`Op::Reopen`] among them, or without.
+pub fn ops(reopen: bool) -> impl Strategy<Value = Vec<Op>> {
+    let payment = || 0..PAYMENTS;
+    let op = prop_oneof![
+        6 => (payment(), prop_oneof![3 => Just("/a"), 1 => Just("/b")])
+            .prop_map(|(payment, route)| Op::Claim { payment, route }),
+        3 => any::<usize>().prop_map(Op::Settling),
+        2 => any::<(usize, bool)>().prop_map(|(hold, named)| Op::Pending(hold, named)),
+        4 => any::<usize>().prop_map(Op::Settled),
+        3 => any::<usize>().prop_map(Op::Deliver),
+        2 => any::<usize>().prop_map(Op::Undelivered),
+        1 => any::<usize>().prop_map(Op::Release),
+        2 => payment().prop_map(Op::Abandon),
+        1 => any::<bool>().prop_map(|late| Op::Forget { late }),
+        3 => payment().prop_map(Op::Prepare),
+        5 => (payment(), 0..4u64, 0..3u8).prop_map(|(payment, nonce, tag)| Op::Sign { payment, nonce, tag }),
+        2 => payment().prop_map(Op::Broadcast),
+        1 => (payment(), any::<bool>()).prop_map(|(payment, settled)| Op::Finish { payment, settled }),
+        2 => payment().prop_map(Op::Rejected),
+        1 => payment().prop_map(Op::AbandonSettlement),
+    ];
+    let op = if reopen { prop_oneof![14 => op, 1 => Just(Op::Reopen)].boxed() } else { op.boxed() };
+    prop::collection::vec(op, 1..60)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Claimed,
+    Settling,
+    Settled,
+    Delivered,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    route: &'static str,
+    state: State,
+    /// The number of the claim that holds it.
+    turn: Option<u64>,
+    hash: Option<String>,
+}
+
+#[derive(Debug)]
+enum Hold {
+    Claimed(Claimed),
+    Paid(Paid),
+}
+
+#[derive(Debug, Clone)]
+struct Signed {
+    transaction: SignedTransaction,
+    sent: bool,
+    replaced: bool,
+    rejected: bool,
+}
+
+#[derive(Debug, Default)]
+struct Settling {
+    order: u64,
+    attempts: Vec<Signed>,
+    ended: Option<bool>,
+}
+
+impl Settling {
+    fn latest(&self) -> Option<&Signed> {
+        self.attempts.iter().find(|a| !a.replaced && !a.rejected)
+    }
+
+    fn latest_mut(&mut self) -> Option<&mut Signed> {
+        self.attempts.iter_mut().find(|a| !a.replaced && !a.rejected)
+    }
+
+    fn state(&self) -> JournalState {
+        match (self.ended, self.latest()) {
+            (Some(true), _) => JournalState::Settled,
+            (Some(false), _) => JournalState::Failed,
+            (None, None) => JournalState::Prepared,
+            (None, Some(latest)) if latest.sent => JournalState::Broadcast,
+            (None, Some(_)) => JournalState::Signed,
+        }
+    }
+}
+
+/// What a ledger should hold.
+#[derive(Debug, Default)]
+struct Model {
+    rows: BTreeMap<u64, Row>,
+    journal: BTreeMap<u64, Settling>,
+    turns: u64,
+    prepared: u64,
+    delivered: BTreeMap<u64, u32>,
+}
+
+impl Model {
+    /// The payment's row, if the claim numbered `turn` holds it in one of `states`.
+    fn held(&mut self, n: u64, turn: u64, states: &[State]) -> Option<&mut Row> {
+        self.rows.get_mut(&n).filter(|row| row.turn == Some(turn) && states.contains(&row.state))
+    }
+
+    fn give_back(&mut self, n: u64) {
+        let Some(row) = self.rows.get_mut(&n).filter(|row| row.turn.is_some()) else { return };
+        match row.state {
+            State::Claimed => drop(self.rows.remove(&n)),
+            State::Settling | State::Settled => row.turn = None,
+            State::Delivered => {}
+        }
+    }
+
+    /// A call of the claim's failed, and gave back what the claim still held.
+    fn fail(&mut self, n: u64, turn: u64) {
+        if self.rows.get(&n).is_some_and(|row| row.turn == Some(turn)) {
+            self.give_back(n);
+        }
+    }
+
+    fn unfinished(&mut self, n: u64) -> Option<&mut Settling> {
+        self.journal.get_mut(&n).filter(|settling| settling.ended.is_none())
+    }
+}
+
+fn agree<T: Debug>(result: &Result<T, LedgerError>, expected: bool, op: &Op) {
+    match result {
+        Ok(_) => assert!(expected, "{op:?} was let through"),
+        Err(LedgerError::Conflict { .. }) => assert!(!expected, "{op:?}: {result:?}"),
+        Err(_) => panic!("{op:?}: {result:?}"),
+    }
+}
+
+/// One run's state.
+struct Run<L> {
+    ledger: L,
+    model: Model,
+    holds: Vec<(u64, u64, Hold)>,
+}
+
+const BEFORE_PAID: &[State] = &[State::Claimed, State::Settling];
+
+impl<L: crate::Ledger> Run<L> {
+    /// Takes the `pick`-th hold of those that `fit`.
+    fn pick(&mut self, pick: usize, fit: impl Fn(&Hold) -> bool) -> Option<(u64, u64, Hold)> {
+        let fitting: Vec<_> = (0..self.holds.len()).filter(|&i| fit(&self.holds[i].2)).collect();
+        (!fitting.is_empty()).then(|| self.holds.remove(fitting[pick % fitting.len()]))
+    }
+
+    async fn claim(&mut self, n: u64, route: &'static str) {
+        let claim = self.ledger.claim(payment(n), request(route), CLOSES).await.unwrap();
+        let row = self.model.rows.get(&n).cloned();
+        let told = |transaction: &Option<String>| *transaction == row.as_ref().and_then(|r| r.hash.clone());
+        let state = row.as_ref().map(|row| row.state);
+        let free = row.as_ref().is_none_or(|row| row.turn.is_none() && row.route == route);
+        let hold = match (claim, state) {
+            (Claim::Spent { transaction }, Some(State::Delivered)) => return assert!(told(&transaction)),
+            (Claim::Elsewhere { transaction }, Some(_)) if row.as_ref().is_some_and(|r| r.route != route) => {
+                return assert!(told(&transaction));
+            }
+            (Claim::Busy { transaction }, Some(_)) if !free => return assert!(told(&transaction)),
+            (Claim::New(claimed), None | Some(State::Claimed)) if free => Hold::Claimed(claimed),
+            (Claim::Resume(claimed), Some(State::Settling)) if free => Hold::Claimed(claimed),
+            (Claim::Paid(paid), Some(State::Settled)) if free => Hold::Paid(*paid),
+            (claim, _) => panic!("{claim:?} of {row:?}"),
+        };
+        self.model.turns += 1;
+        let turn = self.model.turns;
+        let row = Row { route, state: State::Claimed, turn: None, hash: None };
+        self.model.rows.entry(n).or_insert(row).turn = Some(turn);
+        self.holds.push((n, turn, hold));
+    }
+
+    async fn with_claimed(&mut self, pick: usize, op: &Op) {
+        let Some((n, turn, Hold::Claimed(claimed))) = self.pick(pick, |h| matches!(h, Hold::Claimed(_))) else {
+            return;
+        };
+        let may = self.model.held(n, turn, BEFORE_PAID);
+        let allowed = may.is_some();
+        match op {
+            Op::Settling(_) => {
+                agree(&self.ledger.settling(&claimed).await, allowed, op);
+                if let Some(row) = may {
+                    row.state = State::Settling;
+                }
+                self.holds.push((n, turn, Hold::Claimed(claimed)));
+            }
+            Op::Pending(_, named) => {
+                let hash = named.then(|| format!("0xp{n}"));
+                agree(&self.ledger.pending(claimed, hash.as_deref()).await, allowed, op);
+                if let Some(row) = may {
+                    (row.state, row.turn) = (State::Settling, None);
+                    row.hash = hash.or(row.hash.take());
+                }
+            }
+            Op::Settled(_) => {
+                let hash = format!("0xs{n}");
+                let paid = self.ledger.settled(claimed, settlement(&payment(n), &hash)).await;
+                agree(&paid, allowed, op);
+                if let (Some(row), Ok(paid)) = (may, paid) {
+                    (row.state, row.hash) = (State::Settled, Some(hash));
+                    self.holds.push((n, turn, Hold::Paid(paid)));
+                }
+            }
+            _ => {
+                agree(&self.ledger.release(claimed).await, allowed, op);
+                if allowed {
+                    self.model.rows.remove(&n);
+                }
+            }
+        }
+        if !allowed && !matches!(op, Op::Settling(_)) {
+            self.model.fail(n, turn);
+        }
+    }
+
+    async fn with_paid(&mut self, pick: usize, op: &Op) {
+        let Some((n, turn, Hold::Paid(paid))) = self.pick(pick, |h| matches!(h, Hold::Paid(_))) else { return };
+        let may = self.model.held(n, turn, &[State::Settled]);
+        if matches!(op, Op::Deliver(_)) {
+            agree(&self.ledger.deliver(paid).await, may.is_some(), op);
+            if let Some(row) = may {
+                row.state = State::Delivered;
+                let times = self.model.delivered.entry(n).or_default();
+                *times += 1;
+                assert_eq!(*times, 1, "payment {n} was delivered again");
+            }
+        } else {
+            agree(&self.ledger.undelivered(paid).await, may.is_some(), op);
+            if let Some(row) = may {
+                row.turn = None;
+            }
+        }
+    }
+
+    async fn forget(&mut self, late: bool) {
+        let now = if late { CLOSES.plus(1) } else { CLOSES };
+        let before = self.model.rows.len();
+        if late {
+            self.model.rows.retain(|_, row| row.state != State::Delivered && !(row.state == State::Claimed && row.turn.is_none()));
+            // A payment that can't settle any more is refused before it gets here; this run starts it over.
+            let rows = &self.model.rows;
+            self.model.delivered.retain(|n, _| rows.contains_key(n));
+        }
+        let gone = before - self.model.rows.len();
+        assert_eq!(self.ledger.forget(now).await.unwrap(), gone as u64);
+    }
+
+    async fn journal(&mut self, op: &Op) {
+        match *op {
+            Op::Prepare(n) => {
+                let prepared = self.ledger.prepare(&verified(n), NOW).await.unwrap();
+                assert_eq!(prepared == Prepared::New, !self.model.journal.contains_key(&n), "{op:?}");
+                self.model.prepared += 1;
+                let order = self.model.prepared;
+                self.model.journal.entry(n).or_insert(Settling { order, ..Settling::default() });
+            }
+            Op::Sign { payment: n, nonce, tag } => {
+                let transaction = transaction(nonce, &format!("{n}-{nonce}-{tag}"));
+                let taken = self.model.journal.iter().any(|(other, settling)| {
+                    *other != n && settling.attempts.iter().any(|a| !a.rejected && a.transaction.nonce == nonce)
+                });
+                let may = self.model.unfinished(n).filter(|_| !taken);
+                agree(&self.ledger.signed(payment(n).key(), transaction.clone()).await, may.is_some(), op);
+                if let Some(settling) = may {
+                    let same = |a: &Signed| a.transaction.hash == transaction.hash;
+                    settling.attempts.iter_mut().filter(|a| !a.rejected && !same(a)).for_each(|a| a.replaced = true);
+                    match settling.attempts.iter_mut().find(|a| same(a)) {
+                        Some(again) => (again.replaced, again.rejected) = (false, false),
+                        None => settling.attempts.push(Signed {
+                            transaction,
+                            sent: false,
+                            replaced: false,
+                            rejected: false,
+                        }),
+                    }
+                }
+            }
+            Op::Broadcast(n) => {
+                let may = self.model.journal.get_mut(&n);
+                let may = may.filter(|s| s.ended.is_some() || s.latest().is_some());
+                agree(&self.ledger.broadcast(payment(n).key()).await, may.is_some(), op);
+                if let Some(latest) = may.and_then(Settling::latest_mut) {
+                    latest.sent = true;
+                }
+            }
+            Op::Finish { payment: n, settled } => {
+                let hash = format!("0x{n}-end");
+                let ending = if settled {
+                    Ending::Settled { hash }
+                } else {
+                    let reason = tollway_protocol::Code::new("invalid_transaction_state");
+                    Ending::Failed { reason, message: String::new(), hash: Some(hash) }
+                };
+                let may = self.model.journal.get_mut(&n).filter(|s| s.ended.is_none_or(|e| e == settled));
+                agree(&self.ledger.finish(payment(n).key(), ending).await, may.is_some(), op);
+                if let Some(settling) = may {
+                    settling.ended = Some(settled);
+                }
+            }
+            Op::Rejected(n) => {
+                let may = self.model.unfinished(n).filter(|s| s.latest().is_some());
+                agree(&self.ledger.rejected(payment(n).key()).await, may.is_some(), op);
+                if let Some(settling) = may {
+                    settling.latest_mut().unwrap().rejected = true;
+                    if let Some(back) = settling.attempts.iter_mut().rfind(|a| !a.rejected) {
+                        back.replaced = false;
+                    }
+                }
+            }
+            Op::AbandonSettlement(n) => {
+                let may =
+                    self.model.journal.get(&n).is_none_or(|s| s.ended.is_none() && s.attempts.is_empty());
+                agree(&self.ledger.abandon_settlement(payment(n).key()).await, may, op);
+                if may {
+                    self.model.journal.remove(&n);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares all that can be read.
+    async fn compare(&mut self) {
+        let signer = transaction(0, "").signer;
+        let (mut open, mut settled, mut next) = (BTreeMap::new(), 0, None);
+        for (n, settling) in &self.model.journal {
+            let key = payment(*n).key().clone();
+            let record = self.ledger.settlement(&key).await.unwrap().unwrap();
+            assert_eq!(record.state, settling.state());
+            assert_eq!(record.transaction, settling.latest().map(|a| a.transaction.clone()));
+            let history = self.ledger.history(&key).await.unwrap();
+            assert_eq!(history.len(), settling.attempts.len());
+            for (told, known) in history.iter().zip(&settling.attempts) {
+                assert_eq!(told.transaction, known.transaction);
+                assert_eq!((told.sent, told.replaced, told.rejected), (known.sent, known.replaced, known.rejected));
+                if !known.rejected {
+                    next = next.max(Some(known.transaction.nonce + 1));
+                }
+            }
+            match settling.ended {
+                None => drop(open.insert(settling.order, key)),
+                Some(ended) => settled += usize::from(ended),
+            }
+        }
+        let told: Vec<_> = self.ledger.open(&network()).await.unwrap().into_iter().map(|r| r.key).collect();
+        assert_eq!(told, open.into_values().collect::<Vec<_>>());
+        assert_eq!(self.ledger.settlements(&network()).await.unwrap().len(), settled);
+        assert_eq!(self.ledger.next_nonce(&network(), &signer).await.unwrap(), next);
+        assert_eq!(self.ledger.forget(UnixTime(0)).await.unwrap(), 0);
+    }
+}
+
+/// Does `ops` to a new store and to the model, and compares after each.
+pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
+    let clock = Clock::default();
+    let mut run = Run { ledger: site.open(&clock).await, model: Model::default(), holds: Vec::new() };
+    for op in ops {
+        match op {
+            Op::Claim { payment, route } => run.claim(payment, route).await,
+            Op::Settling(pick) | Op::Pending(pick, _) | Op::Settled(pick) | Op::Release(pick) => {
+                run.with_claimed(pick, &op).await;
+            }
+            Op::Deliver(pick) | Op::Undelivered(pick) => run.with_paid(pick, &op).await,
+            Op::Abandon(n) => {
+                run.ledger.abandon(payment(n).key()).await.unwrap();
+                run.model.give_back(n);
+            }
+            Op::Forget { late } => run.forget(late).await,
+            Op::Reopen => {
+                drop(run.ledger);
+                run.ledger = site.open(&clock).await;
+                run.model.rows.values_mut().filter(|row| row.state != State::Delivered).for_each(|row| row.turn = None);
+            }
+            _ => run.journal(&op).await,
+        }
+        run.compare().await;
+    }
+}
+
+/// Runs a future to its end on a small runtime, for tests that are not asynchronous themselves.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}

@@ -1,0 +1,192 @@
+//! What was acknowledged survives a kill at any commit, and nothing is half there.
+//!
+//! The test binary starts itself as the process that is killed.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollway_ledger::suite::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
+use tollway_ledger::{
+    Attempt, Claim, Claims as _, Ending, Journal as _, JournalState, LedgerError, Options, Prepared, SqliteLedger,
+};
+
+const PATH: &str = "TOLLWAY_LEDGER_CHILD";
+const PAYMENTS: u64 = 400;
+const IN_PARALLEL: u64 = 8;
+
+/// The steps in a payment's life here, in their order.
+const STEPS: [&str; 8] =
+    ["claimed", "settling", "prepared", "signed", "replaced", "finished", "settled", "delivered"];
+
+fn acknowledge(n: u64, step: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ack {n} {step}").unwrap();
+    out.flush().unwrap();
+}
+
+async fn live(ledger: &SqliteLedger, n: u64) -> Result<(), LedgerError> {
+    let key = payment(n).key().clone();
+    let Claim::New(claimed) = ledger.claim(payment(n), request("/a"), CLOSES).await? else { panic!("not new") };
+    acknowledge(n, "claimed");
+    ledger.settling(&claimed).await?;
+    acknowledge(n, "settling");
+    assert_eq!(ledger.prepare(&verified(n), NOW).await?, Prepared::New);
+    acknowledge(n, "prepared");
+    ledger.signed(&key, transaction(n, &format!("{n}-1"))).await?;
+    acknowledge(n, "signed");
+    ledger.signed(&key, transaction(n, &format!("{n}-2"))).await?;
+    acknowledge(n, "replaced");
+    ledger.finish(&key, Ending::Settled { hash: format!("0x{n}-2") }).await?;
+    acknowledge(n, "finished");
+    let paid = ledger.settled(claimed, settlement(&payment(n), &format!("0x{n}-2"))).await?;
+    acknowledge(n, "settled");
+    ledger.deliver(paid).await?;
+    acknowledge(n, "delivered");
+    Ok(())
+}
+
+/// Not a test: the process that is killed.
+#[test]
+fn child() {
+    let Ok(path) = std::env::var(PATH) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let ledger = Arc::new(SqliteLedger::open(path).unwrap());
+        let tasks: Vec<_> = (0..IN_PARALLEL)
+            .map(|lane| {
+                let ledger = Arc::clone(&ledger);
+                tokio::spawn(async move {
+                    for n in (lane..PAYMENTS).step_by(usize::try_from(IN_PARALLEL).unwrap()) {
+                        live(&ledger, n).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+/// Runs the child until it is killed at `point`; the last step that each payment was told of.
+fn killed_at(point: &str, path: &Path) -> BTreeMap<u64, usize> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture"])
+        .env("TOLLWAY_CRASH", point)
+        .env(PATH, path)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(9), "{point}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut told = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        // The test harness may have begun a line.
+        let Some((_, ack)) = line.split_once("ack ") else { continue };
+        let [n, step] = ack.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let step = STEPS.iter().position(|s| *s == step).unwrap();
+        told.insert(tollway_protocol::door::decimal_u64(n).unwrap(), step);
+    }
+    told
+}
+
+fn later() -> Options {
+    let clock = Options::default().clock;
+    Options { clock: Arc::new(move || clock() + 60_000), lease: Duration::from_secs(5) }
+}
+
+/// Checks one payment: it may be at most one step further than it was told.
+async fn check(ledger: &SqliteLedger, n: u64, told: Option<usize>) {
+    let key = payment(n).key().clone();
+    let at = |step: &str| STEPS.iter().position(|s| *s == step).unwrap();
+    let next = told.map_or(0, |told| told + 1);
+    let within = |step: &str, there: bool| {
+        let step = at(step);
+        if told.is_some_and(|told| told >= step) {
+            assert!(there, "payment {n} lost {} and was told {told:?}", STEPS[step]);
+        } else if step > next {
+            assert!(!there, "payment {n} has {} and was told {told:?}", STEPS[step]);
+        }
+    };
+
+    let record = ledger.settlement(&key).await.unwrap();
+    within("prepared", record.is_some());
+    let history = ledger.history(&key).await.unwrap();
+    within("signed", !history.is_empty());
+    within("replaced", history.len() == 2);
+    let latest = history.iter().filter(|a| !a.replaced).count();
+    assert_eq!(latest, usize::from(!history.is_empty()), "payment {n}");
+    for (i, Attempt { transaction: found, .. }) in history.iter().enumerate() {
+        assert_eq!(*found, transaction(n, &format!("{n}-{}", i + 1)));
+    }
+    let state = record.as_ref().map(|record| record.state);
+    within("finished", state == Some(JournalState::Settled));
+    if let Some(record) = record {
+        let expected = match history.len() {
+            _ if record.state == JournalState::Settled => JournalState::Settled,
+            0 => JournalState::Prepared,
+            _ => JournalState::Signed,
+        };
+        assert_eq!(record.state, expected);
+        assert_eq!(record.hash, history.last().map(|a| a.transaction.hash.clone()));
+        serde_json::from_str::<tollway_protocol::PaymentRequest>(&record.request).unwrap();
+    }
+
+    let claim = ledger.claim(payment(n), request("/b"), CLOSES).await.unwrap();
+    if told.is_some() {
+        assert!(matches!(claim, Claim::Elsewhere { .. } | Claim::Spent { .. }), "{claim:?}");
+    } else if matches!(claim, Claim::New(_)) {
+        return;
+    }
+    let claim = ledger.claim(payment(n), request("/a"), CLOSES).await.unwrap();
+    within("settling", !matches!(claim, Claim::New(_)));
+    within("settled", matches!(claim, Claim::Paid(_) | Claim::Spent { .. }));
+    within("delivered", matches!(claim, Claim::Spent { .. }));
+    match claim {
+        Claim::Paid(paid) => {
+            assert_eq!(*paid.settlement(), settlement(&payment(n), &format!("0x{n}-2")));
+            ledger.deliver(*paid).await.unwrap();
+        }
+        Claim::Spent { transaction } => assert_eq!(transaction, Some(format!("0x{n}-2"))),
+        Claim::New(_) | Claim::Resume(_) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn survives(point: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let told = killed_at(point, &path);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let ledger = SqliteLedger::open_with(&path, later()).unwrap();
+        for n in 0..PAYMENTS {
+            check(&ledger, n, told.get(&n).copied()).await;
+        }
+        let open = ledger.open(&network()).await.unwrap();
+        assert!(open.len() <= usize::try_from(IN_PARALLEL).unwrap());
+    });
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let whole: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+    let dangling = connection.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
+    assert!(!dangling);
+}
+
+#[test]
+fn rs09_fa03_a_kill_before_a_commit_loses_nothing_acknowledged() {
+    for nth in [1, 2, 7, 40] {
+        survives(&format!("before_commit:{nth}"));
+    }
+}
+
+#[test]
+fn rs09_fa03_a_kill_after_a_commit_loses_nothing_acknowledged() {
+    for nth in [1, 2, 7, 40] {
+        survives(&format!("after_commit:{nth}"));
+    }
+}

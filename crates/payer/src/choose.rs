@@ -1,0 +1,137 @@
+//! Which offer is paid: the cheapest that the wallet can pay and the policy allows.
+
+use std::sync::Arc;
+
+use tollway_protocol::door::Address;
+use tollway_protocol::scheme::{PayerScheme, SignError};
+use tollway_protocol::{Network, Offer};
+
+use crate::asked::Asked;
+use crate::origin::Purchase;
+use crate::policy::{Policy, PolicyError, Worth};
+use crate::text;
+use crate::wallet::Wallet;
+
+/// Why an offer is not paid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It can't be read.
+    #[error("it can't be read: {0}")]
+    Unreadable(String),
+    /// The wallet has no account for it.
+    #[error("the wallet has no account for {scheme} on {network}")]
+    NoAccount {
+        /// The offer's.
+        scheme: String,
+        /// The offer's.
+        network: Network,
+    },
+    /// Its flow takes the money before the answer is there, or is unknown.
+    #[error("payment flow {0} is not supported: only authorization is")]
+    Flow(String),
+    /// Its transfer method is not one that can be signed.
+    #[error("transfer method {0} is not supported: only eip3009 is")]
+    TransferMethod(String),
+    /// The policy refuses it.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The mechanism can't sign it.
+    #[error(transparent)]
+    Scheme(#[from] SignError),
+}
+
+/// An offer that is not paid, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place in `accepts`, from 0.
+    pub index: usize,
+    /// Why.
+    pub why: Unfit,
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "offer {}: {}", self.index.saturating_add(1), self.why)
+    }
+}
+
+/// What would be paid, and why not the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The offer, as it was given.
+    pub offer: Offer,
+    /// Its place in `accepts`, from 0.
+    pub index: usize,
+    /// What it costs, by our own table.
+    pub worth: Worth,
+    /// Who would pay.
+    pub payer: Address,
+    /// The offers that can't be paid.
+    pub rejected: Vec<Rejected>,
+    pub(crate) v1_network: Option<String>,
+}
+
+/// The addresses paid before, by network.
+pub(crate) type Pins<'a> = &'a dyn Fn(&Network) -> Vec<String>;
+
+/// Chooses an offer.
+///
+/// # Errors
+/// Every offer with its reason.
+pub(crate) fn choose(
+    asked: &Asked,
+    purchase: &Purchase,
+    wallet: &Wallet,
+    policy: &Policy,
+    pins: Pins<'_>,
+) -> Result<(Plan, Arc<dyn PayerScheme>), Vec<Rejected>> {
+    let mut rejected = Vec::new();
+    let mut best: Option<(Plan, Arc<dyn PayerScheme>)> = None;
+    for (index, listed) in asked.listed.iter().enumerate() {
+        let fit = listed.offer.as_ref().map_err(|why| Unfit::Unreadable(why.clone())).and_then(|offer| {
+            let (scheme, payer, worth) = fit(offer, &listed.resource, purchase, wallet, policy, pins)?;
+            Ok((offer, scheme, payer, worth))
+        });
+        match fit {
+            Err(why) => rejected.push(Rejected { index, why }),
+            // Strictly cheaper: among equals the seller's order decides.
+            Ok((offer, scheme, payer, worth))
+                if best.as_ref().is_none_or(|(plan, _)| worth.value < plan.worth.value) =>
+            {
+                let (offer, v1_network) = (offer.clone(), listed.v1_network.clone());
+                best = Some((Plan { offer, index, worth, payer, rejected: Vec::new(), v1_network }, scheme));
+            }
+            Ok(_) => {}
+        }
+    }
+    match best {
+        Some((plan, scheme)) => Ok((Plan { rejected, ..plan }, scheme)),
+        None => Err(rejected),
+    }
+}
+
+fn fit(
+    offer: &Offer,
+    named: &str,
+    purchase: &Purchase,
+    wallet: &Wallet,
+    policy: &Policy,
+    pins: Pins<'_>,
+) -> Result<(Arc<dyn PayerScheme>, Address, Worth), Unfit> {
+    let member = |name: &str| offer.extra.get(name).or_else(|| offer.unknown.get(name));
+    let shown = |value: &serde_json::Value| text::name(value.as_str().unwrap_or(&value.to_string()));
+    if let Some(flow) = member("paymentFlow").filter(|flow| flow.as_str() != Some("authorization")) {
+        return Err(Unfit::Flow(shown(flow)));
+    }
+    if let Some(method) = member("assetTransferMethod").filter(|method| method.as_str() != Some("eip3009")) {
+        return Err(Unfit::TransferMethod(shown(method)));
+    }
+    let worth = policy.judge(purchase, named, offer)?;
+    policy.recipient(purchase.origin().as_str(), &offer.network, &offer.pay_to, &pins(&offer.network))?;
+    let no_account =
+        || Unfit::NoAccount { scheme: text::name(&offer.scheme), network: offer.network.clone() };
+    let (scheme, payer) = wallet.payer(offer).ok_or_else(no_account)?;
+    scheme.check(offer)?;
+    Ok((Arc::clone(scheme), payer, worth))
+}

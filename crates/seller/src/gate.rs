@@ -1,0 +1,401 @@
+//! The gate: what happens to a payment that came with a request, as a machine without I/O.
+//!
+//! ```text
+//! open ─▶ Claim ─▶ Verify ─▶ Run ─▶ Mark ─▶ Settle ─▶ Record ─▶ Deliver ─▶ Finish
+//!            └─ cut off while settling ───────┘▲ │       └─ handler not run yet ─▶ Run ─▶ Deliver
+//!            └─ cut off after settling ─────── Run ─▶ Deliver
+//! ```
+//!
+//! [`Gate::step`] takes an [`Event`] and gives the one [`Effect`] to perform next; its driver performs it
+//! and comes back with the event. The ledger's tokens travel inside: an answer that delivers carries a
+//! [`Delivery`], which only a ledger makes, and only of a [`Paid`], which it only makes of a
+//! settlement. Delivering without one does not compile.
+
+use tollway_ledger::{Claim, Claimed, Delivery, LedgerError, Paid, RequestId};
+use tollway_protocol::bind::Bound;
+use tollway_protocol::door::{Address, UnixTime};
+use tollway_protocol::scheme::FacilitatorError;
+use tollway_protocol::{PaymentRequest, Reason, Refusal, Settlement, Verdict};
+
+/// Seconds by which the seller's clock may be wrong before it calls a payment expired by itself. Nearer
+/// to the edge the facilitator judges, which knows the chain's time.
+const CLOCK_SLACK_SECONDS: u64 = 60;
+
+/// The way of one payment. Made by [`Gate::open`].
+#[derive(Debug)]
+#[must_use = "a gate that is dropped leaves its payment claimed"]
+pub struct Gate {
+    state: State,
+    now: UnixTime,
+}
+
+#[derive(Debug)]
+enum State {
+    Claiming,
+    Verifying(Claimed),
+    Running(Claimed),
+    Marking,
+    Settling(Box<Settling>),
+    Recording { ran: bool, settlement: Box<Settlement> },
+    Owing(Box<Paid>),
+    Delivering(Box<Settlement>),
+    Finished,
+}
+
+#[derive(Debug)]
+struct Settling {
+    claimed: Claimed,
+    /// Whether the handler has run.
+    ran: bool,
+    /// The transaction of an earlier answer.
+    transaction: Option<String>,
+    /// Whether an earlier attempt may have charged.
+    attempted: bool,
+    /// Whether `settlement_pending` has been asked about again.
+    asked_again: bool,
+}
+
+/// What a driver reports.
+#[derive(Debug)]
+pub enum Event {
+    /// What the ledger said of [`Effect::Claim`].
+    Claimed(Result<Claim, LedgerError>),
+    /// What the facilitator said of [`Effect::Verify`].
+    Verified(Result<Verdict, FacilitatorError>),
+    /// The handler is done; `success` for a 2xx status.
+    Ran {
+        /// Whether it answered with a 2xx status.
+        success: bool,
+    },
+    /// What the ledger said of [`Effect::Mark`].
+    Marked(Claimed, Result<(), LedgerError>),
+    /// What the facilitator said of [`Effect::Settle`].
+    Settled(Result<Settlement, FacilitatorError>),
+    /// What the ledger said of [`Effect::Record`].
+    Recorded(Result<Paid, LedgerError>),
+    /// What the ledger said of [`Effect::Deliver`].
+    Delivered(Result<Delivery, LedgerError>),
+}
+
+/// What a driver does next.
+#[derive(Debug)]
+pub enum Effect {
+    /// `Claims::claim`.
+    Claim {
+        /// The payment.
+        payment: Box<Bound>,
+        /// What it shall buy.
+        request: RequestId,
+        /// Until when its record is needed.
+        keep_until: UnixTime,
+    },
+    /// `Facilitator::verify`.
+    Verify(Box<PaymentRequest>),
+    /// Run the handler.
+    Run,
+    /// `Claims::settling`, then give the token back.
+    Mark(Claimed),
+    /// `Facilitator::settle`. From here on the driver must not be cut off.
+    Settle(Box<PaymentRequest>),
+    /// `Claims::settled`.
+    Record(Claimed, Box<Settlement>),
+    /// `Claims::deliver`.
+    Deliver(Box<Paid>),
+    /// Close the claim, then answer. The gate is finished.
+    Finish(Closing, Box<Answer>),
+}
+
+/// What becomes of the claim.
+#[derive(Debug)]
+pub enum Closing {
+    /// Nothing: there is none, or it is delivered.
+    Nothing,
+    /// `Claims::release`.
+    Release(Claimed),
+    /// `Claims::pending`.
+    Pending(Claimed, Option<String>),
+    /// `Claims::undelivered`.
+    Undelivered(Box<Paid>),
+    /// `Claims::abandon`: the ledger failed us, and sorts out by key what it has.
+    Abandon,
+}
+
+/// What the client gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// The handler's response, paid for.
+    Deliver(Delivery),
+    /// The handler's failure, free of charge or, on a payment that an earlier request settled, with its
+    /// receipt; such a payment can be presented again.
+    Failed(Option<Box<Settlement>>),
+    /// Nothing of the handler's: the reason's own status, with a fresh challenge when that is 402.
+    Refuse(Box<Refused>),
+}
+
+/// A refusal, with what is known of the money.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why; its row has the status.
+    pub refusal: Refusal,
+    /// What to say of the settlement: never a success.
+    pub settlement: Option<Settlement>,
+    /// The payment, when its outcome matters to the payer.
+    pub payment: Option<Box<Identity>>,
+}
+
+/// What identifies a payment on its chain; no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The payment key's text.
+    pub key: String,
+    /// The asset.
+    pub asset: String,
+    /// Who pays.
+    pub payer: String,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, settlement: None, payment: None }
+    }
+}
+
+impl Gate {
+    /// A payment that does what this request's offer asks for; `keep_seconds` is for how long after its
+    /// window its record stays.
+    pub fn open(payment: Bound, request: RequestId, now: UnixTime, keep_seconds: u64) -> (Self, Effect) {
+        let closes = payment.effects().window.closes.max(now);
+        let keep_until = closes.plus(keep_seconds);
+        let gate = Self { state: State::Claiming, now };
+        (gate, Effect::Claim { payment: Box::new(payment), request, keep_until })
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished)
+    }
+
+    /// The next effect. An event that does not belong to the state finishes the gate without an answer
+    /// that delivers: the driver is wrong, and the ledger keeps what it has.
+    pub fn step(self, event: Event) -> (Self, Effect) {
+        let now = self.now;
+        let (state, effect) = match (self.state, event) {
+            (State::Claiming, Event::Claimed(claim)) => Self::claimed(claim, now),
+            (State::Verifying(claimed), Event::Verified(verdict)) => Self::verified(claimed, verdict),
+            (State::Running(claimed), Event::Ran { success: true }) => (State::Marking, Effect::Mark(claimed)),
+            (State::Running(claimed), Event::Ran { success: false }) => {
+                finish(Closing::Release(claimed), Answer::Failed(None))
+            }
+            (State::Owing(paid), Event::Ran { success: true }) => deliver(paid),
+            (State::Owing(paid), Event::Ran { success: false }) => {
+                let receipt = Box::new(paid.settlement().clone());
+                finish(Closing::Undelivered(paid), Answer::Failed(Some(receipt)))
+            }
+            (State::Marking, Event::Marked(claimed, Ok(()))) => Self::settle(claimed, true, false),
+            (State::Marking, Event::Marked(claimed, Err(_))) => {
+                let refusal = refuse(&claimed, Reason::StoreUnavailable, "the payment could not be recorded");
+                finish(Closing::Abandon, Answer::Refuse(Box::new(refusal.into())))
+            }
+            (State::Settling(settling), Event::Settled(answer)) => settling.answered(answer),
+            (State::Recording { ran: true, .. }, Event::Recorded(Ok(paid))) => deliver(Box::new(paid)),
+            (State::Recording { ran: false, .. }, Event::Recorded(Ok(paid))) => {
+                (State::Owing(Box::new(paid)), Effect::Run)
+            }
+            (State::Recording { settlement, .. }, Event::Recorded(Err(_))) => {
+                unrecorded(&settlement, "it was settled, but that could not be recorded")
+            }
+            (State::Delivering(_), Event::Delivered(Ok(delivery))) => {
+                finish(Closing::Nothing, Answer::Deliver(delivery))
+            }
+            (State::Delivering(settlement), Event::Delivered(Err(LedgerError::Conflict { .. }))) => {
+                let transaction = settlement.transaction.clone();
+                let refusal = Refusal::new(Reason::PaymentSpent, "this payment has bought its delivery");
+                let settlement = Some(failed(&settlement, &refusal, transaction));
+                let refused = Refused { refusal, settlement, payment: None };
+                finish(Closing::Abandon, Answer::Refuse(Box::new(refused)))
+            }
+            (State::Delivering(settlement), Event::Delivered(Err(_))) => {
+                unrecorded(&settlement, "it was settled, but the delivery could not be recorded")
+            }
+            (_, _) => {
+                let refusal = Refusal::new(Reason::StoreUnavailable, "the request could not be completed");
+                finish(Closing::Abandon, Answer::Refuse(Box::new(refusal.into())))
+            }
+        };
+        (Self { state, now }, effect)
+    }
+
+    fn claimed(claim: Result<Claim, LedgerError>, now: UnixTime) -> (State, Effect) {
+        let taken = |reason: Reason, message: &str, transaction: Option<String>| {
+            let message = match transaction {
+                Some(transaction) => format!("{message}; its transaction is {transaction}"),
+                None => message.to_owned(),
+            };
+            finish(Closing::Nothing, Answer::Refuse(Box::new(Refusal::new(reason, message).into())))
+        };
+        match claim {
+            Ok(Claim::New(claimed)) => {
+                let closes = claimed.payment().effects().window.closes;
+                if closes.plus(CLOCK_SLACK_SECONDS) <= now {
+                    let refusal = refuse(&claimed, Reason::Expired, &format!("valid until {closes}, it is {now}"));
+                    return finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())));
+                }
+                let request = Box::new(claimed.payment().to_request());
+                (State::Verifying(claimed), Effect::Verify(request))
+            }
+            Ok(Claim::Resume(claimed)) => Self::settle(claimed, false, true),
+            Ok(Claim::Paid(paid)) => (State::Owing(paid), Effect::Run),
+            Ok(Claim::Busy { transaction }) => {
+                taken(Reason::PaymentBusy, "this payment is being processed", transaction)
+            }
+            Ok(Claim::Elsewhere { transaction }) => {
+                taken(Reason::PaymentElsewhere, "this payment was presented for another request", transaction)
+            }
+            Ok(Claim::Spent { transaction }) => {
+                taken(Reason::PaymentSpent, "this payment has bought its delivery", transaction)
+            }
+            Err(_) => taken(Reason::StoreUnavailable, "the payment could not be recorded", None),
+        }
+    }
+
+    fn verified(claimed: Claimed, verdict: Result<Verdict, FacilitatorError>) -> (State, Effect) {
+        let refusal = match verdict {
+            Ok(verdict) if verdict.is_valid && verdict.invalid_reason.is_none() => {
+                if verdict.payer.as_deref().is_none_or(|payer| is_payer(&claimed, payer)) {
+                    return (State::Running(claimed), Effect::Run);
+                }
+                refuse(&claimed, Reason::FacilitatorUnavailable, "the facilitator's verdict is about another payer")
+            }
+            Ok(verdict) => {
+                let reason = verdict.invalid_reason.map_or(Reason::InvalidPayload, |code| code.reason());
+                refuse(&claimed, reason, "the facilitator found the payment invalid")
+            }
+            Err(_) => refuse(&claimed, Reason::FacilitatorUnavailable, "the facilitator gave no verdict"),
+        };
+        finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())))
+    }
+
+    fn settle(claimed: Claimed, ran: bool, attempted: bool) -> (State, Effect) {
+        let request = Box::new(claimed.payment().to_request());
+        let settling = Settling { claimed, ran, transaction: None, attempted, asked_again: false };
+        (State::Settling(Box::new(settling)), Effect::Settle(request))
+    }
+}
+
+impl Settling {
+    fn answered(self: Box<Self>, answer: Result<Settlement, FacilitatorError>) -> (State, Effect) {
+        match answer {
+            Ok(mut settlement) if settlement.success => match self.claimed.check(&settlement) {
+                Ok(()) => {
+                    settlement.error_message = None;
+                    let kept = Box::new(settlement.clone());
+                    let state = State::Recording { ran: self.ran, settlement: kept };
+                    (state, Effect::Record(self.claimed, Box::new(settlement)))
+                }
+                Err(_) => self.unknown("the facilitator's answer does not fit the payment"),
+            },
+            Ok(settlement) => self.not_settled(settlement),
+            Err(FacilitatorError::NotAsked(_)) if !self.attempted => {
+                let message = "the facilitator could not be reached; nothing was charged";
+                let refusal = refuse(&self.claimed, Reason::FacilitatorUnavailable, message);
+                finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refusal.into())))
+            }
+            Err(_) => self.unknown("the facilitator gave no answer that says whether the payment was settled"),
+        }
+    }
+
+    fn not_settled(mut self: Box<Self>, settlement: Settlement) -> (State, Effect) {
+        let about_this = settlement.network == self.claimed.payment().offer().network
+            && settlement.payer.as_deref().is_none_or(|payer| is_payer(&self.claimed, payer));
+        if !about_this {
+            return self.unknown("the facilitator's answer does not fit the payment");
+        }
+        let reason = settlement.error_reason.as_ref().map_or(Reason::Other("".into()), |code| code.reason());
+        if reason == Reason::SettlementPending {
+            let again = settlement.transaction.is_some() && !self.asked_again;
+            self.transaction = settlement.transaction.or(self.transaction);
+            self.attempted = true;
+            if again {
+                self.asked_again = true;
+                let request = Box::new(self.claimed.payment().to_request());
+                return (State::Settling(self), Effect::Settle(request));
+            }
+            return self.unknown("the settlement is under way");
+        }
+        if !uncharged(&reason, self.attempted, settlement.transaction.as_deref()) {
+            return self.unknown("the facilitator can't say whether the payment was settled");
+        }
+        let refusal = refuse(&self.claimed, reason, "the payment could not be settled; nothing was charged");
+        let transaction = settlement.transaction.clone();
+        let refused = Refused { settlement: Some(failed(&settlement, &refusal, transaction)), refusal, payment: None };
+        finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refused)))
+    }
+
+    /// Not known whether it was charged: the payer is told what is, and to send the same again.
+    fn unknown(self: Box<Self>, message: &str) -> (State, Effect) {
+        let Self { claimed, transaction, .. } = *self;
+        let refusal = refuse(&claimed, Reason::SettlementPending, message);
+        let about = Settlement::new(false, claimed.payment().offer().network.clone());
+        let settlement = Some(failed(&about, &refusal, transaction.clone()));
+        let payment = Some(Box::new(identity(&claimed)));
+        let refused = Refused { refusal, settlement, payment };
+        finish(Closing::Pending(claimed, transaction), Answer::Refuse(Box::new(refused)))
+    }
+}
+
+/// Whether a facilitator's refusal to settle proves that nothing was charged. After an earlier attempt
+/// most refusals don't: the balance may be short *because* that attempt was settled.
+fn uncharged(reason: &Reason, attempted: bool, transaction: Option<&str>) -> bool {
+    match reason {
+        // Used, but by whom? Perhaps by an attempt whose answer was lost on the way.
+        Reason::AlreadyUsed | Reason::SettlementPending | Reason::StoreUnavailable => false,
+        Reason::TransactionFailed => !attempted || transaction.is_some(),
+        Reason::Other(code) => !attempted && !code.is_empty(),
+        _ => !attempted,
+    }
+}
+
+fn finish(closing: Closing, answer: Answer) -> (State, Effect) {
+    (State::Finished, Effect::Finish(closing, Box::new(answer)))
+}
+
+fn deliver(paid: Box<Paid>) -> (State, Effect) {
+    (State::Delivering(Box::new(paid.settlement().clone())), Effect::Deliver(paid))
+}
+
+/// The money moved and the store failed: nothing leaves but the transaction's name.
+fn unrecorded(settlement: &Settlement, message: &str) -> (State, Effect) {
+    let refusal = Refusal::new(Reason::SettlementPending, message);
+    let settlement = Some(failed(settlement, &refusal, settlement.transaction.clone()));
+    let refused = Refused { refusal, settlement, payment: None };
+    finish(Closing::Abandon, Answer::Refuse(Box::new(refused)))
+}
+
+fn refuse(claimed: &Claimed, reason: Reason, message: &str) -> Refusal {
+    claimed.payment().effects().refuse(reason, message)
+}
+
+/// `settlement` as a failure for `refusal`, without the facilitator's own words.
+fn failed(settlement: &Settlement, refusal: &Refusal, transaction: Option<String>) -> Settlement {
+    Settlement {
+        error_reason: Some(refusal.code()),
+        payer: refusal.payer.clone().or_else(|| settlement.payer.clone()),
+        transaction,
+        ..Settlement::new(false, settlement.network.clone())
+    }
+}
+
+fn is_payer(claimed: &Claimed, payer: &str) -> bool {
+    let offer = claimed.payment().offer();
+    Address::on(&offer.network, payer).is_ok_and(|payer| payer == claimed.payment().effects().payer)
+}
+
+fn identity(claimed: &Claimed) -> Identity {
+    let (offer, effects) = (claimed.payment().offer(), claimed.payment().effects());
+    Identity {
+        key: effects.key.as_str().to_owned(),
+        asset: offer.asset.clone(),
+        payer: effects.payer.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,385 @@
+//! A tiny scheme, a facilitator that can be told to fail, and a shop to send requests to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tollway_ledger::{Claim, Claimed, Claims, Delivery, LedgerError, Paid as PaidToken, RequestId, SqliteLedger};
+use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Window};
+use tollway_protocol::door::{Address, Amount, UnixTime};
+use tollway_protocol::json::Object;
+use tollway_protocol::scheme::{Ask, AskError, FacilitatorError, SellerScheme};
+use tollway_protocol::wire::{Kind, Version};
+use tollway_protocol::*;
+use tollway_seller::{Builder, Limits, Paid, Seller};
+use tower::ServiceExt as _;
+
+pub const SELLER: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
+pub const OTHER: &str = "0x1111111111111111111111111111111111111111";
+pub const PAYER: &str = "0x857b06519e91e3a54538791bdbb0e22373e36b66";
+pub const NETWORK: &str = "eip155:84532";
+pub const NOW: u64 = 1_800_000_000;
+pub const BASE: &str = "https://shop.example";
+
+/// `exact` without signatures: the payload says what would move.
+pub struct Plain;
+
+impl SellerScheme for Plain {
+    fn scheme(&self) -> &str {
+        "exact"
+    }
+    fn supports(&self, network: &Network) -> bool {
+        network.namespace() == "eip155"
+    }
+    fn offer(&self, ask: &Ask, _: &Kind) -> Result<Offer, AskError> {
+        let (asset, amount) = ask.price.resolve(&ask.network, &[])?;
+        let pay_to = Address::on(&ask.network, &ask.pay_to).map_err(AskError::PayTo)?;
+        Ok(Offer {
+            scheme: "exact".into(),
+            network: ask.network.clone(),
+            amount,
+            asset: asset.address,
+            pay_to: pay_to.as_str().into(),
+            max_timeout_seconds: ask.max_timeout_seconds,
+            extra: ask.extra.clone(),
+            unknown: Object::new(),
+        })
+    }
+    fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
+        let (offer, payload) = (presented.offer(), &presented.payment().payload);
+        let wrong = |what: &str| Refusal::new(Reason::InvalidPayload, format!("payload: {what}"));
+        let text = |name| payload.str(name).ok_or_else(|| wrong(name));
+        let address = |name| Address::on(&offer.network, text(name)?).map_err(|_| wrong(name));
+        let asset = Address::on(&offer.network, &offer.asset).map_err(|_| wrong("asset"))?;
+        let (from, to) = (address("from")?, address("to")?);
+        let amount = Amount::atomic(text("value")?).map_err(|_| wrong("value"))?;
+        let closes = UnixTime::decimal(text("validBefore")?).map_err(|_| wrong("validBefore"))?;
+        let key = PaymentKey::new(&offer.network, &[asset.as_str(), from.as_str(), text("nonce")?]);
+        Ok(Effects {
+            scheme: "exact".into(),
+            network: offer.network.clone(),
+            payer: from.clone(),
+            moves: vec![Move { asset, from, to, amount }],
+            window: Window { opens: UnixTime(0), closes },
+            key,
+        })
+    }
+}
+
+/// What the facilitator does instead of the honest thing.
+#[derive(Clone)]
+pub enum Fault {
+    NotAsked,
+    Unknown,
+    Hang,
+    Verdict(Box<Verdict>),
+    /// The honest settlement, altered.
+    Settlement(fn(&mut Settlement)),
+}
+
+#[derive(Default)]
+pub struct Script {
+    pub verify: Mutex<VecDeque<Fault>>,
+    pub settle: Mutex<VecDeque<Fault>>,
+    pub verified: AtomicUsize,
+    pub asked_to_settle: AtomicUsize,
+    /// Payments that were charged, by nonce: the money.
+    pub charged: Mutex<BTreeMap<String, String>>,
+    /// While set, settlements wait for `go`.
+    pub hold: AtomicBool,
+    pub entered: Notify,
+    pub go: Notify,
+    pub down: AtomicBool,
+    pub kinds: Mutex<Option<Supported>>,
+}
+
+pub const LEAK: &str = "https://rpc.example/v2/SECRETKEY";
+
+#[async_trait]
+impl Facilitator for Script {
+    async fn verify(&self, request: &PaymentRequest) -> Result<Verdict, FacilitatorError> {
+        self.verified.fetch_add(1, SeqCst);
+        let fault = self.verify.lock().unwrap().pop_front();
+        let payer = request.payment_payload.payload.str("from").map(str::to_owned);
+        match fault {
+            None | Some(Fault::Settlement(_)) => Ok(Verdict { is_valid: true, payer, ..Verdict::default() }),
+            Some(Fault::Verdict(verdict)) => Ok(*verdict),
+            Some(Fault::NotAsked) => Err(FacilitatorError::NotAsked(LEAK.into())),
+            Some(Fault::Unknown) => Err(FacilitatorError::Unknown(LEAK.into())),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+    async fn settle(&self, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
+        let count = self.asked_to_settle.fetch_add(1, SeqCst);
+        self.entered.notify_one();
+        if self.hold.load(SeqCst) {
+            self.go.notified().await;
+        }
+        let fault = self.settle.lock().unwrap().pop_front();
+        let payload = &request.payment_payload.payload;
+        let honest = |charged: &Self| {
+            let mut charged = charged.charged.lock().unwrap();
+            let transaction = charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0xtx{count}"));
+            Settlement {
+                payer: payload.str("from").map(str::to_owned),
+                transaction: Some(transaction.clone()),
+                ..Settlement::new(true, request.payment_requirements.network.clone())
+            }
+        };
+        match fault {
+            None | Some(Fault::Verdict(_)) => Ok(honest(self)),
+            Some(Fault::Settlement(alter)) => {
+                let mut settlement = Settlement {
+                    payer: payload.str("from").map(str::to_owned),
+                    transaction: Some("0xdead".into()),
+                    ..Settlement::new(true, request.payment_requirements.network.clone())
+                };
+                alter(&mut settlement);
+                Ok(settlement)
+            }
+            Some(Fault::NotAsked) => Err(FacilitatorError::NotAsked(LEAK.into())),
+            Some(Fault::Unknown) => {
+                // The answer is lost; the money moves all the same.
+                honest(self);
+                Err(FacilitatorError::Unknown(LEAK.into()))
+            }
+            Some(Fault::Hang) => {
+                honest(self);
+                std::future::pending().await
+            }
+        }
+    }
+    async fn supported(&self) -> Result<Supported, FacilitatorError> {
+        if self.down.load(SeqCst) {
+            return Err(FacilitatorError::NotAsked("down".into()));
+        }
+        Ok(self.kinds.lock().unwrap().clone().unwrap_or_else(supported))
+    }
+}
+
+pub fn supported() -> Supported {
+    let kind = |network: &str| Kind {
+        x402_version: 2,
+        scheme: "exact".into(),
+        network: network.into(),
+        extra: Object::new(),
+        unknown: Object::new(),
+    };
+    Supported { kinds: vec![kind(NETWORK), kind("eip155:10143")], ..Supported::default() }
+}
+
+/// The real ledger, with calls that can be made to fail once.
+pub struct Faulty {
+    inner: SqliteLedger,
+    pub fail: Mutex<Vec<&'static str>>,
+}
+
+impl Faulty {
+    fn check(&self, call: &'static str) -> Result<(), LedgerError> {
+        let mut fail = self.fail.lock().unwrap();
+        match fail.iter().position(|name| *name == call) {
+            None => Ok(()),
+            Some(at) => {
+                fail.remove(at);
+                Err(LedgerError::Unavailable("disk full at /var/lib/SECRETKEY".into()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Claims for Faulty {
+    async fn claim(&self, payment: Bound, request: RequestId, keep: UnixTime) -> Result<Claim, LedgerError> {
+        self.check("claim")?;
+        self.inner.claim(payment, request, keep).await
+    }
+    async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError> {
+        self.check("settling")?;
+        self.inner.settling(claimed).await
+    }
+    async fn pending(&self, claimed: Claimed, transaction: Option<&str>) -> Result<(), LedgerError> {
+        self.inner.pending(claimed, transaction).await
+    }
+    async fn settled(&self, claimed: Claimed, settlement: Settlement) -> Result<PaidToken, LedgerError> {
+        if let Err(error) = self.check("settled") {
+            // As the trait says: the payment goes back in the state it is in.
+            self.inner.pending(claimed, None).await.unwrap();
+            return Err(error);
+        }
+        self.inner.settled(claimed, settlement).await
+    }
+    async fn deliver(&self, paid: PaidToken) -> Result<Delivery, LedgerError> {
+        if let Err(error) = self.check("deliver") {
+            self.inner.undelivered(paid).await.unwrap();
+            return Err(error);
+        }
+        self.inner.deliver(paid).await
+    }
+    async fn undelivered(&self, paid: PaidToken) -> Result<(), LedgerError> {
+        self.inner.undelivered(paid).await
+    }
+    async fn release(&self, claimed: Claimed) -> Result<(), LedgerError> {
+        self.inner.release(claimed).await
+    }
+    async fn abandon(&self, key: &PaymentKey) -> Result<(), LedgerError> {
+        self.inner.abandon(key).await
+    }
+    async fn forget(&self, now: UnixTime) -> Result<u64, LedgerError> {
+        self.inner.forget(now).await
+    }
+}
+
+/// A seller with its doubles.
+#[derive(Clone)]
+pub struct Shop {
+    pub script: Arc<Script>,
+    pub ledger: Arc<Faulty>,
+    pub seller: Seller,
+}
+
+pub fn limits() -> Limits {
+    Limits { verify: Duration::from_millis(200), settle: Duration::from_millis(200), ..Limits::default() }
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        Self::with(|builder| builder).await
+    }
+    pub async fn with(more: impl FnOnce(Builder) -> Builder) -> Self {
+        let shop = Self::unready(Script::default(), more);
+        shop.seller.ready().await;
+        shop
+    }
+    pub fn unready(script: Script, more: impl FnOnce(Builder) -> Builder) -> Self {
+        let script = Arc::new(script);
+        let ledger =
+            Arc::new(Faulty { inner: SqliteLedger::memory().unwrap(), fail: Mutex::default() });
+        let builder = Seller::builder(BASE)
+            .facilitator(script.clone())
+            .ledger(ledger.clone())
+            .scheme(Arc::new(Plain))
+            .pay_to("base-sepolia", SELLER)
+            .limits(limits())
+            .clock(|| UnixTime(NOW));
+        Self { seller: more(builder).build().unwrap(), script, ledger }
+    }
+    /// `handler` at `/weather` for a cent.
+    pub fn selling<H, T>(&self, handler: H) -> Client
+    where
+        H: axum::handler::Handler<T, ()>,
+        T: 'static,
+    {
+        self.route(Paid::new("$0.01"), axum::routing::any(handler))
+    }
+    pub fn route(&self, paid: Paid, method: axum::routing::MethodRouter) -> Client {
+        let layer = self.seller.gate(paid).unwrap();
+        Client(Router::new().route("/weather", method.route_layer(layer)))
+    }
+    pub fn settles(&self) -> usize {
+        self.script.asked_to_settle.load(SeqCst)
+    }
+    pub fn charged(&self) -> usize {
+        self.script.charged.lock().unwrap().len()
+    }
+    pub fn fault_settle(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.script.settle.lock().unwrap().extend(faults);
+    }
+    pub fn fault_verify(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.script.verify.lock().unwrap().extend(faults);
+    }
+}
+
+#[derive(Clone)]
+pub struct Client(pub Router);
+
+/// A response, read.
+pub struct Got {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Client {
+    pub async fn send(&self, request: Request<Body>) -> Got {
+        let response = self.0.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Got { status: parts.status, headers: parts.headers, body }
+    }
+    pub async fn get(&self, uri: &str) -> Got {
+        self.send(get(uri)).await
+    }
+    /// The offer that an unpaid GET gets.
+    pub async fn offer(&self, uri: &str) -> Offer {
+        self.get(uri).await.challenge().accepts.remove(0)
+    }
+    pub async fn pay(&self, nonce: &str) -> Got {
+        let offer = self.offer("/weather").await;
+        self.send(paid("/weather", &payment(&offer, nonce))).await
+    }
+}
+
+impl Got {
+    pub fn challenge(&self) -> Challenge {
+        header::decode(self.headers[header::PAYMENT_REQUIRED].as_bytes()).unwrap()
+    }
+    pub fn receipt(&self) -> Option<Settlement> {
+        self.headers.get(header::PAYMENT_RESPONSE).map(|value| header::decode(value.as_bytes()).unwrap())
+    }
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+    /// Everything that a client could read.
+    pub fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.body).into_owned();
+        for value in self.headers.values() {
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            if let Ok(decoded) = header::decode_base64(value.as_bytes()) {
+                text.push_str(&String::from_utf8_lossy(&decoded));
+            }
+        }
+        text
+    }
+}
+
+pub fn get(uri: &str) -> Request<Body> {
+    Request::get(uri).body(Body::empty()).unwrap()
+}
+
+pub fn payload(offer: &Offer, nonce: &str) -> Value {
+    json!({"from": PAYER, "to": offer.pay_to, "value": offer.amount.to_string(), "nonce": nonce,
+           "validBefore": (NOW + 300).to_string()})
+}
+
+pub fn payment(offer: &Offer, nonce: &str) -> Payment {
+    Payment {
+        x402_version: Version,
+        resource: None,
+        accepted: offer.clone(),
+        payload: Object::of(&payload(offer, nonce)).unwrap(),
+        extensions: Object::new(),
+        unknown: Object::new(),
+    }
+}
+
+pub fn paid(uri: &str, payment: &Payment) -> Request<Body> {
+    Request::get(uri).header(header::PAYMENT_SIGNATURE, header::encode(payment)).body(Body::empty()).unwrap()
+}
+
+/// Counts its calls.
+pub fn counting(count: &Arc<AtomicU64>) -> impl Fn() -> std::future::Ready<&'static str> + Clone + Send + use<> {
+    let count = count.clone();
+    move || {
+        count.fetch_add(1, SeqCst);
+        std::future::ready("sunny")
+    }
+}

@@ -1,0 +1,70 @@
+//! Tools beside Rust's own: used where they are, installed under the target folder where not.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::shell;
+
+const WHEELS: &str = include_str!("../tools.txt");
+
+/// Where tools are installed; kept as long as the target folder.
+pub(crate) fn folder() -> PathBuf {
+    shell::target().join("tools")
+}
+
+/// Installs those of `tools` that are missing, and says so.
+pub(crate) fn install(tools: &[&str]) -> Result<()> {
+    for tool in tools {
+        // `cargo nextest --version`: every one of them is a cargo subcommand.
+        let verb = tool.trim_start_matches("cargo-");
+        if shell::works(tool, &[verb, "--version"]) {
+            continue;
+        }
+        let start = Instant::now();
+        println!("{tool} is missing: installing it into {}", folder().display());
+        from_wheel(tool).or_else(|error| {
+            println!("no wheel of {tool} for this machine ({error:#}): building it, which takes minutes");
+            from_source(tool)
+        })?;
+        println!("{tool} installed in {:.0?}", start.elapsed());
+    }
+    Ok(())
+}
+
+fn from_wheel(tool: &str) -> Result<()> {
+    let line = line_of(tool)?;
+    let wanted = folder().join(format!("{tool}.txt"));
+    std::fs::create_dir_all(folder())?;
+    std::fs::write(&wanted, line)?;
+    let mut pip = shell::command("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--upgrade",
+        "--root-user-action",
+        "ignore",
+    ]);
+    pip.args(["--only-binary", ":all:", "--require-hashes", "--target"]).arg(folder());
+    shell::run(pip.arg("--requirement").arg(&wanted))
+}
+
+fn from_source(tool: &str) -> Result<()> {
+    let version = line_of(tool)?
+        .split_once("==")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .context("tools.txt pins no version")?;
+    let mut cargo = shell::command("cargo");
+    cargo.args(["install", "--locked", tool, "--version", version, "--root"]).arg(folder());
+    shell::run(&mut cargo)
+}
+
+fn line_of(tool: &str) -> Result<&'static str> {
+    let named = |line: &&str| line.starts_with(&format!("astral-dev-toolchain-{tool}=="));
+    WHEELS.lines().find(named).with_context(|| format!("{tool} is not in tools.txt"))
+}
