@@ -39,6 +39,7 @@ pub(crate) fn run(seconds: u64, only: Option<&str>) -> Result<()> {
             "-timeout=10",
             "-rss_limit_mb=2048",
             "-verbosity=0",
+            "-print_funcs=0",
             "-print_final_stats=1",
         ]);
         shell::run(cargo.arg(format!("-max_total_time={seconds}")))?;

@@ -44,14 +44,15 @@ fn run(words: &[&str]) -> Result<()> {
         ["fmt"] => shell::cargo(&["fmt", "--all"]),
         ["lint"] => steps::run(&["fmt", "lint", "deny", "doc"]),
         ["fuzz", rest @ ..] => {
-            let (seconds, target) = match rest {
-                [] => (60, None),
-                [first] => first
-                    .bytes()
-                    .all(|b| b.is_ascii_digit())
-                    .then(|| fuzz::seconds(first))
-                    .map_or(Ok((60, Some(*first))), |seconds| seconds.map(|seconds| (seconds, None)))?,
-                [first, target] => (fuzz::seconds(first)?, Some(*target)),
+            let (seconds, rest) = match rest {
+                [first, rest @ ..] if first.starts_with(|c: char| c.is_ascii_digit()) => {
+                    (fuzz::seconds(first)?, rest)
+                }
+                rest => (60, rest),
+            };
+            let target = match rest {
+                [] => None,
+                [target] => Some(*target),
                 _ => bail!("{USAGE}"),
             };
             tools::install(&["cargo-fuzz"])?;

@@ -1,2 +1,40 @@
-//! The `tollway` binary.
-fn main() {}
+//! The binary `tollway`: payments for HTTP 402.
+
+mod args;
+mod demo;
+mod dev;
+mod exit;
+mod facilitator;
+mod home;
+mod log;
+mod pay;
+mod rpc;
+mod screen;
+mod secrets;
+mod signals;
+mod stack;
+mod wallet;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(failure) = log::start(cli.log.as_deref(), cli.command.log_level()) {
+        return failure.tell();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::Failure::from(error).tell(),
+    };
+    let done = runtime.block_on(cli.command.run());
+    // What still reads a terminal or a socket on a blocking thread is not waited for.
+    runtime.shutdown_background();
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.tell(),
+    }
+}

@@ -102,7 +102,8 @@ impl Claimed {
         if settlement.amount.is_some_and(|amount| amount != offer.amount) {
             return Err("it is about another amount");
         }
-        let payer = |p: &String| Address::on(&offer.network, p).is_ok_and(|p| p == self.bound.effects().payer);
+        let payer =
+            |p: &String| Address::on(&offer.network, p).is_ok_and(|p| p == self.bound.effects().payer);
         if settlement.payer.as_ref().is_some_and(|p| !payer(p)) {
             return Err("it is about another payer");
         }
@@ -159,7 +160,12 @@ pub trait Claims: Send + Sync {
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn claim(&self, payment: Bound, request: RequestId, keep_until: UnixTime) -> Result<Claim, LedgerError>;
+    async fn claim(
+        &self,
+        payment: Bound,
+        request: RequestId,
+        keep_until: UnixTime,
+    ) -> Result<Claim, LedgerError>;
 
     /// Records that settlement is about to begin. From here on only a proof that nothing was charged
     /// may release the payment.

@@ -10,9 +10,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollway_ledger::suite::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
+use tollway_ledger::suite::fixture::{
+    CLOSES, NOW, network, payment, request, settlement, transaction, verified,
+};
 use tollway_ledger::{
-    Attempt, Claim, Claims as _, Ending, Journal as _, JournalState, LedgerError, Options, Prepared, SqliteLedger,
+    Attempt, Claim, Claims as _, Ending, Journal as _, JournalState, LedgerError, Options, Prepared,
+    SqliteLedger,
 };
 
 const PATH: &str = "TOLLWAY_LEDGER_CHILD";
@@ -31,7 +34,9 @@ fn acknowledge(n: u64, step: &str) {
 
 async fn live(ledger: &SqliteLedger, n: u64) -> Result<(), LedgerError> {
     let key = payment(n).key().clone();
-    let Claim::New(claimed) = ledger.claim(payment(n), request("/a"), CLOSES).await? else { panic!("not new") };
+    let Claim::New(claimed) = ledger.claim(payment(n), request("/a"), CLOSES).await? else {
+        panic!("not new")
+    };
     acknowledge(n, "claimed");
     ledger.settling(&claimed).await?;
     acknowledge(n, "settling");

@@ -77,6 +77,10 @@ impl Pool {
         self.hashes.get(hash)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     /// Takes a candidate, in place of one with the same nonce if it pays more.
     pub(crate) fn insert(&mut self, candidate: Candidate) -> Result<B256, PoolError> {
         let (hash, nonce) = (candidate.hash(), candidate.transaction.nonce());

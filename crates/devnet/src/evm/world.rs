@@ -101,7 +101,7 @@ impl World {
 
     /// Adds blocks while there is something to put into them.
     pub(crate) fn mine_waiting(&mut self) {
-        loop {
+        while !self.pool.is_empty() {
             let (block, state) = self.pending();
             if block.transactions.is_empty() {
                 return;

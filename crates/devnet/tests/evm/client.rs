@@ -3,7 +3,7 @@
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex};
-use alloy_rpc_types_eth::{Block, TransactionReceipt};
+use alloy_rpc_types_eth::{Block, Transaction, TransactionReceipt};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
@@ -129,6 +129,17 @@ impl Client {
             }
         }
         panic!("no receipt of {hash}");
+    }
+
+    /// The transaction in its block. An anvil may show it as waiting for a moment after its receipt is there.
+    pub(crate) async fn mined(&self, hash: B256) -> Transaction {
+        for _ in 0..TRIES {
+            let transaction: Transaction = self.ask("eth_getTransactionByHash", json!([hash])).await;
+            if transaction.block_number.is_some() {
+                return transaction;
+            }
+        }
+        panic!("{hash} is in no block");
     }
 }
 

@@ -3,7 +3,7 @@
 use alloy_consensus::{TxEip2930, TxEip7702, TxLegacy, Typed2718 as _};
 use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, TxKind, U256, keccak256};
-use alloy_rpc_types_eth::{Block, Log, Transaction, TransactionReceipt};
+use alloy_rpc_types_eth::{Block, Log, TransactionReceipt};
 use alloy_signer::SignerSync as _;
 use alloy_sol_types::{SolCall as _, SolEvent as _};
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ on_both! {
             let receipt = client.receipt(hash).await;
             assert!(receipt.status());
             assert_eq!(receipt.inner.tx_type() as u8, kind);
-            let mined: Transaction = client.ask("eth_getTransactionByHash", json!([hash])).await;
+            let mined = client.mined(hash).await;
             assert_eq!(mined.inner.ty(), kind);
             assert_eq!(mined.inner.signer(), sender.address());
             assert_eq!(mined.block_number, receipt.block_number);

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tollway_protocol::door::decimal_u64;
 use tollway_protocol::reason::{Reason, Refusal};
 use tollway_protocol::wire::PaymentRequest;
 use tollway_protocol::{Network, json, v1};
@@ -46,14 +47,17 @@ impl Malformed {
 }
 
 /// Reads at most `limit` bytes, within `time`.
-pub(super) async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Malformed> {
+pub(super) async fn read(request: Request, limit: usize, time: Duration) -> Result<Bytes, Malformed> {
     let too_long = || {
         let message = format!("the body is longer than {limit} bytes");
         Malformed::new(StatusCode::PAYLOAD_TOO_LARGE, Reason::InvalidPayload, message)
     };
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+    // The header, as layers below may have wrapped the body and forgotten its length.
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if declared.and_then(|length| decimal_u64(length).ok()).is_some_and(|length| length > limit_of(limit)) {
         return Err(too_long());
     }
+    let body = request.into_body();
     match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
@@ -63,6 +67,10 @@ pub(super) async fn read(body: Body, limit: usize, time: Duration) -> Result<Byt
             Err(Malformed::new(StatusCode::REQUEST_TIMEOUT, Reason::InvalidPayload, message))
         }
     }
+}
+
+fn limit_of(limit: usize) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
 }
 
 /// Understands a body of at most `limit` bytes.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use tollway_protocol::Facilitator as _;
@@ -19,7 +18,7 @@ use crate::registry::V1_SCHEME;
 /// What is left for a settlement whose body took all the time.
 const LEAST: Duration = Duration::from_secs(1);
 
-pub(super) async fn verify(State(api): State<Arc<Api>>, request: Body) -> Response {
+pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
     match asked(&api, request).await {
         Err(malformed) => answer::malformed(Operation::Verify, &malformed),
         Ok(Asked { wire, request }) => match api.registry.verify(&request).await {
@@ -32,7 +31,7 @@ pub(super) async fn verify(State(api): State<Arc<Api>>, request: Body) -> Respon
     }
 }
 
-pub(super) async fn settle(State(api): State<Arc<Api>>, request: Body) -> Response {
+pub(super) async fn settle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let arrived = Instant::now();
     match asked(&api, request).await {
         Err(malformed) => answer::malformed(Operation::Settle, &malformed),
@@ -43,7 +42,7 @@ pub(super) async fn settle(State(api): State<Arc<Api>>, request: Body) -> Respon
     }
 }
 
-async fn asked(api: &Api, request: Body) -> Result<Asked, Malformed> {
+async fn asked(api: &Api, request: Request) -> Result<Asked, Malformed> {
     let limits = api.limits;
     let bytes = body::read(request, limits.body_bytes, limits.body_read).await?;
     let asked = body::decode(&bytes, limits.body_bytes)?;

@@ -23,6 +23,7 @@ async fn i16_x402rs_19_logs_hold_no_signature_body_or_url() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();

@@ -6,8 +6,8 @@ use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network};
 
 use super::{Failure, seconds};
-use crate::journal::{Attempt, Ending, JournalState, Prepared, Record, SignedTransaction};
 use crate::LedgerError;
+use crate::journal::{Attempt, Ending, JournalState, Prepared, Record, SignedTransaction};
 
 /// A settlement's row with its latest transaction's.
 const RECORD: &str = "
@@ -221,7 +221,9 @@ pub(super) fn signed(
 /// Sets an unfinished settlement's state from its latest transaction.
 fn settle_state(connection: &Connection, id: i64) -> Result<(), Failure> {
     let sent: Option<bool> = connection
-        .prepare_cached("SELECT sent FROM transactions WHERE settlement = ?1 AND replaced = 0 AND rejected = 0")?
+        .prepare_cached(
+            "SELECT sent FROM transactions WHERE settlement = ?1 AND replaced = 0 AND rejected = 0",
+        )?
         .query_row([id], |row| row.get(0))
         .optional()?;
     let state = match sent {

@@ -62,8 +62,8 @@ impl Lease {
         if *holder == self.instance {
             return Ok(true);
         }
-        let mut statement =
-            connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM instances WHERE id = ?1 AND alive_until > ?2)")?;
+        let mut statement = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM instances WHERE id = ?1 AND alive_until > ?2)")?;
         Ok(statement.query_row(params![holder, self.now()], |row| row.get(0))?)
     }
 }
@@ -71,7 +71,8 @@ impl Lease {
 /// Random bytes.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], LedgerError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| LedgerError::Unavailable(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| LedgerError::Unavailable(format!("no randomness: {error}")))?;
     Ok(bytes)
 }
 

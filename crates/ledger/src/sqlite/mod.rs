@@ -23,8 +23,8 @@ use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Settlement};
 
 use crate::{
-    Attempt, Claim, Claimed, Claims, Delivery, Ending, Journal, LedgerError, Paid, Prepared, Record, RequestId,
-    SignedTransaction,
+    Attempt, Claim, Claimed, Claims, Delivery, Ending, Journal, LedgerError, Paid, Prepared, Record,
+    RequestId, SignedTransaction,
 };
 use lease::{Lease, Lost, Renewal};
 use schema::Source;
@@ -134,9 +134,8 @@ impl SqliteLedger {
         work: impl FnOnce(&Connection, &Lease) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let guard = self.lost.guard(&key, turn, delivering);
-        let (value, guard) = self
-            .write(move |connection, lease| work(connection, lease).map(|value| (value, guard)))
-            .await?;
+        let (value, guard) =
+            self.write(move |connection, lease| work(connection, lease).map(|value| (value, guard))).await?;
         guard.disarm();
         Ok(value)
     }
@@ -163,7 +162,8 @@ impl Claims for SqliteLedger {
     ) -> Result<Claim, LedgerError> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let held = (payment.key().clone(), turn, false);
-        self.write_held(held, move |db, lease| claims::claim(db, lease, payment, request, turn, keep_until)).await
+        self.write_held(held, move |db, lease| claims::claim(db, lease, payment, request, turn, keep_until))
+            .await
     }
 
     async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError> {
@@ -185,9 +185,14 @@ impl Claims for SqliteLedger {
             // Such an answer says nothing about the money: the payment may be settled all the same.
             self.pending(claimed, None).await?;
             let expected = "a settlement of this payment";
-            return Err(LedgerError::Conflict { key, found: format!("given one of which {found}"), expected });
+            return Err(LedgerError::Conflict {
+                key,
+                found: format!("given one of which {found}"),
+                expected,
+            });
         }
-        self.write_held(held(&claimed), move |db, lease| claims::settled(db, lease, claimed, settlement)).await
+        self.write_held(held(&claimed), move |db, lease| claims::settled(db, lease, claimed, settlement))
+            .await
     }
 
     async fn deliver(&self, paid: Paid) -> Result<Delivery, LedgerError> {

@@ -100,7 +100,8 @@ async fn one_failed_call_of_a_group_leaves_the_others() {
     let (hold, go) = gate(&ledger);
     let (_, one, two, three, ()) = tokio::join!(hold, add(1), add(2), add(3), go);
     assert_eq!((one, two, three), (Ok(()), Err(LedgerError::Damaged("two".into())), Ok(())));
-    let sum = ledger.read(|db| Ok(db.query_row("SELECT sum(a) FROM t", [], |row| row.get::<_, i64>(0))?)).await;
+    let sum =
+        ledger.read(|db| Ok(db.query_row("SELECT sum(a) FROM t", [], |row| row.get::<_, i64>(0))?)).await;
     assert_eq!(sum, Ok(4));
 }
 

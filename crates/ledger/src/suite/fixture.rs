@@ -41,8 +41,12 @@ pub fn payment_of(network: &Network, n: u64, amount: u64, signature: &str) -> Bo
     }))
     .unwrap();
     let address = |text| Address::on(network, text).unwrap();
-    let only =
-        Move { asset: address(ASSET), from: address(PAYER), to: address(PAY_TO), amount: Amount::from(amount) };
+    let only = Move {
+        asset: address(ASSET),
+        from: address(PAYER),
+        to: address(PAY_TO),
+        amount: Amount::from(amount),
+    };
     let effects = Effects {
         scheme: "exact".into(),
         network: network.clone(),

@@ -9,14 +9,19 @@ use tollway_protocol::door::UnixTime;
 
 use super::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
 use super::{Clock, Site};
-use crate::{Claim, Claimed, Claims as _, Ending, JournalState, LedgerError, Paid, Prepared, SignedTransaction};
+use crate::{
+    Claim, Claimed, Claims as _, Ending, JournalState, LedgerError, Paid, Prepared, SignedTransaction,
+};
 
 const PAYMENTS: u64 = 3;
 
 /// Something done to a ledger. Numbers that name a hold are taken modulo what is held.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Claim { payment: u64, route: &'static str },
+    Claim {
+        payment: u64,
+        route: &'static str,
+    },
     Settling(usize),
     Pending(usize, bool),
     Settled(usize),
@@ -24,11 +29,20 @@ pub enum Op {
     Undelivered(usize),
     Release(usize),
     Abandon(u64),
-    Forget { late: bool },
+    Forget {
+        late: bool,
+    },
     Prepare(u64),
-    Sign { payment: u64, nonce: u64, tag: u8 },
+    Sign {
+        payment: u64,
+        nonce: u64,
+        tag: u8,
+    },
     Broadcast(u64),
-    Finish { payment: u64, settled: bool },
+    Finish {
+        payment: u64,
+        settled: bool,
+    },
     Rejected(u64),
     AbandonSettlement(u64),
     /// The process ends and another one opens the store.
@@ -204,7 +218,8 @@ impl<L: crate::Ledger> Run<L> {
     }
 
     async fn with_claimed(&mut self, pick: usize, op: &Op) {
-        let Some((n, turn, Hold::Claimed(claimed))) = self.pick(pick, |h| matches!(h, Hold::Claimed(_))) else {
+        let Some((n, turn, Hold::Claimed(claimed))) = self.pick(pick, |h| matches!(h, Hold::Claimed(_)))
+        else {
             return;
         };
         let may = self.model.held(n, turn, BEFORE_PAID);
@@ -247,7 +262,9 @@ impl<L: crate::Ledger> Run<L> {
     }
 
     async fn with_paid(&mut self, pick: usize, op: &Op) {
-        let Some((n, turn, Hold::Paid(paid))) = self.pick(pick, |h| matches!(h, Hold::Paid(_))) else { return };
+        let Some((n, turn, Hold::Paid(paid))) = self.pick(pick, |h| matches!(h, Hold::Paid(_))) else {
+            return;
+        };
         let may = self.model.held(n, turn, &[State::Settled]);
         if matches!(op, Op::Deliver(_)) {
             agree(&self.ledger.deliver(paid).await, may.is_some(), op);
@@ -269,7 +286,9 @@ impl<L: crate::Ledger> Run<L> {
         let now = if late { CLOSES.plus(1) } else { CLOSES };
         let before = self.model.rows.len();
         if late {
-            self.model.rows.retain(|_, row| row.state != State::Delivered && !(row.state == State::Claimed && row.turn.is_none()));
+            self.model.rows.retain(|_, row| {
+                row.state != State::Delivered && !(row.state == State::Claimed && row.turn.is_none())
+            });
             // A payment that can't settle any more is refused before it gets here; this run starts it over.
             let rows = &self.model.rows;
             self.model.delivered.retain(|n, _| rows.contains_key(n));
@@ -290,13 +309,18 @@ impl<L: crate::Ledger> Run<L> {
             Op::Sign { payment: n, nonce, tag } => {
                 let transaction = transaction(nonce, &format!("{n}-{nonce}-{tag}"));
                 let taken = self.model.journal.iter().any(|(other, settling)| {
-                    *other != n && settling.attempts.iter().any(|a| !a.rejected && a.transaction.nonce == nonce)
+                    *other != n
+                        && settling.attempts.iter().any(|a| !a.rejected && a.transaction.nonce == nonce)
                 });
                 let may = self.model.unfinished(n).filter(|_| !taken);
                 agree(&self.ledger.signed(payment(n).key(), transaction.clone()).await, may.is_some(), op);
                 if let Some(settling) = may {
                     let same = |a: &Signed| a.transaction.hash == transaction.hash;
-                    settling.attempts.iter_mut().filter(|a| !a.rejected && !same(a)).for_each(|a| a.replaced = true);
+                    settling
+                        .attempts
+                        .iter_mut()
+                        .filter(|a| !a.rejected && !same(a))
+                        .for_each(|a| a.replaced = true);
                     match settling.attempts.iter_mut().find(|a| same(a)) {
                         Some(again) => (again.replaced, again.rejected) = (false, false),
                         None => settling.attempts.push(Signed {
@@ -365,7 +389,10 @@ impl<L: crate::Ledger> Run<L> {
             assert_eq!(history.len(), settling.attempts.len());
             for (told, known) in history.iter().zip(&settling.attempts) {
                 assert_eq!(told.transaction, known.transaction);
-                assert_eq!((told.sent, told.replaced, told.rejected), (known.sent, known.replaced, known.rejected));
+                assert_eq!(
+                    (told.sent, told.replaced, told.rejected),
+                    (known.sent, known.replaced, known.rejected)
+                );
                 if !known.rejected {
                     next = next.max(Some(known.transaction.nonce + 1));
                 }
@@ -402,7 +429,11 @@ pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
             Op::Reopen => {
                 drop(run.ledger);
                 run.ledger = site.open(&clock).await;
-                run.model.rows.values_mut().filter(|row| row.state != State::Delivered).for_each(|row| row.turn = None);
+                run.model
+                    .rows
+                    .values_mut()
+                    .filter(|row| row.state != State::Delivered)
+                    .for_each(|row| row.turn = None);
             }
             _ => run.journal(&op).await,
         }

@@ -53,6 +53,15 @@ fn addresses_match_in_any_case_and_nothing_else_does() {
 }
 
 #[test]
+fn texts_that_are_no_addresses_match_only_themselves() {
+    let odd = |asset: &str| Offer { asset: asset.into(), ..offer() };
+    assert!(accepts(&odd("usdc"), &odd("usdc")));
+    for (ours, theirs) in [("usdc", "USDC"), ("usdc", USDC), (USDC, "usdc"), (USDC, ""), ("0x1", "0x01")] {
+        assert!(!accepts(&odd(ours), &odd(theirs)), "{ours} {theirs}");
+    }
+}
+
+#[test]
 fn solana_addresses_match_by_their_exact_text() {
     let mint = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v";
     let solana = Offer {

@@ -63,7 +63,9 @@ impl SellerScheme for Plain {
         let (from, to) = (address("from")?, address("to")?);
         let amount = Amount::atomic(text("value")?).map_err(|_| wrong("value"))?;
         let closes = UnixTime::decimal(text("validBefore")?).map_err(|_| wrong("validBefore"))?;
-        let key = PaymentKey::new(&offer.network, &[asset.as_str(), from.as_str(), text("nonce")?]);
+        let nonce = text("nonce")?;
+        tollway_protocol::door::hex_bytes(nonce, 32).map_err(|_| wrong("nonce"))?;
+        let key = PaymentKey::new(&offer.network, &[asset.as_str(), from.as_str(), nonce]);
         Ok(Effects {
             scheme: "exact".into(),
             network: offer.network.clone(),

@@ -1,0 +1,179 @@
+//! The purchase, a step at a time: what `tollway pay` does in one go.
+
+use http::{HeaderMap, StatusCode};
+use reqwest::Response;
+use serde_json::{Value, json};
+use tollway_evm::ExactPayer;
+use tollway_evm::keys::Key;
+use tollway_payer::journal::Outcome;
+use tollway_payer::{Asked, InFlight, Journal, Payer, Policy, Purchase, Receipt, Told, Wallet};
+use tollway_protocol::door::Amount;
+use tollway_protocol::header::{self, PAYMENT_REQUIRED, PAYMENT_RESPONSE};
+use tollway_protocol::money::Money;
+use tollway_protocol::{NetworkPattern, Offer, Settlement};
+use url::Url;
+
+use super::observed::Notes;
+use super::tell::{Teller, short};
+use crate::exit::{Doing as _, Failure};
+use crate::stack::{Net, Shop};
+
+/// The most that the demo's payer would pay.
+const CAP: &str = "$0.05";
+
+/// What was bought.
+pub(super) struct Bought {
+    /// For how much.
+    pub(super) price: Amount,
+}
+
+/// Buys the weather, telling each step.
+pub(super) async fn weather(
+    teller: &Teller,
+    net: &Net,
+    shop: &Shop,
+    notes: &Notes,
+    key: Key,
+) -> Result<Bought, Failure> {
+    let url = Url::parse(&format!("{}/weather", shop.url))?;
+    let client = reqwest::Client::new();
+    let network = NetworkPattern::new(net.network.as_str())?;
+    let policy = Policy::default().cap(&Money::new(CAP)?)?.networks([network.clone()]);
+    let payer = Payer::builder(Wallet::new().with(ExactPayer::new(key)), Journal::temporary()?)
+        .policy(policy)
+        .build()?;
+
+    let unpaid = client.get(url.clone()).send().await?;
+    let asked = ask(teller, &url, &unpaid)?;
+    let purchase = Purchase::new("GET", &url, b"");
+    let plan = payer.plan(&asked, &purchase)?;
+    teller.step(
+        2,
+        "choose",
+        "The payer's policy checks the offers, and takes the cheapest that it allows",
+        &json!({
+            "policy": { "cap": CAP, "network": network.to_string(), "assets": "known ones only" },
+            "chosen": { "offer": plan.index, "price": plan.worth.to_string(), "payTo": plan.offer.pay_to },
+            "payer": plan.payer.as_str(),
+            "refused": plan.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+    )?;
+
+    let flight = payer.prepare(&asked, &purchase).await?;
+    let payment = decoded(flight.header().1.as_bytes(), flight.header().0)?;
+    teller.step(
+        3,
+        "sign",
+        "The payer signs one transfer, for this amount, to this account, for one minute; no transaction, no gas",
+        &typed_data(&plan.offer, &payment),
+    )?;
+    let (name, value) = flight.header();
+    teller.step(
+        4,
+        "pay",
+        "The same request again, with the payment in its header",
+        &json!({
+            "request": format!("GET {}", url.path()),
+            "header": name.to_uppercase(),
+            "bytes": value.len(),
+            "decoded": short(&payment),
+        }),
+    )?;
+    let response = client.get(url).header(name, value).send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body: Value = response.json().await?;
+    let told = Told::read(status, &headers, b"", &net.network);
+    facilitator(teller, net, notes, told.receipt.settlement()).await?;
+    answer(teller, status, &headers, &body)?;
+    finish(flight, status, &told.receipt).await?;
+    Ok(Bought { price: plan.offer.amount })
+}
+
+/// The facilitator's part, as it saw it and as the chain has it.
+async fn facilitator(
+    teller: &Teller,
+    net: &Net,
+    notes: &Notes,
+    settlement: Option<&Settlement>,
+) -> Result<(), Failure> {
+    let hash = settlement.and_then(|settlement| settlement.transaction.clone());
+    let receipt: Value = net.rpc.ask("eth_getTransactionReceipt", json!([hash])).await?;
+    let number = |member: &str| {
+        let text = receipt.get(member).and_then(Value::as_str)?;
+        u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    let mut settled = notes.latest("settle").unwrap_or(Value::Null);
+    if let Some(settled) = settled.as_object_mut() {
+        settled.insert("transaction".to_owned(), json!(hash));
+        settled.insert("block".to_owned(), json!(number("blockNumber")));
+        settled.insert("gasUsed".to_owned(), json!(number("gasUsed")));
+        settled.insert("gasPaidBy".to_owned(), receipt.get("from").cloned().unwrap_or_default());
+    }
+    let seen = json!({ "verify": notes.latest("verify"), "settle": settled });
+    let says = "The facilitator verifies before the API runs, and settles after it has answered";
+    Ok(teller.step(5, "settle", says, &seen)?)
+}
+
+fn ask(teller: &Teller, url: &Url, unpaid: &Response) -> Result<Asked, Failure> {
+    if unpaid.status() != StatusCode::PAYMENT_REQUIRED {
+        return Err(Failure::general(format!("the paid API answered {} to an unpaid request", unpaid.status())));
+    }
+    let value = unpaid.headers().get(PAYMENT_REQUIRED);
+    let value = value.ok_or_else(|| Failure::general("the 402 has no PAYMENT-REQUIRED header"))?;
+    teller.step(
+        1,
+        "ask",
+        "A request without payment is answered with 402 and what it costs",
+        &json!({
+            "request": format!("GET {url}"),
+            "status": unpaid.status().as_u16(),
+            "header": PAYMENT_REQUIRED.to_uppercase(),
+            "decoded": short(&decoded(value.as_bytes(), PAYMENT_REQUIRED)?),
+        }),
+    )?;
+    Ok(Asked::read(unpaid.headers(), b"")?)
+}
+
+fn answer(teller: &Teller, status: StatusCode, headers: &HeaderMap, body: &Value) -> Result<(), Failure> {
+    let receipt = headers.get(PAYMENT_RESPONSE);
+    let receipt = receipt.map(|value| decoded(value.as_bytes(), PAYMENT_RESPONSE)).transpose()?;
+    let seen = json!({
+        "status": status.as_u16(),
+        "body": body,
+        "header": PAYMENT_RESPONSE.to_uppercase(),
+        "decoded": receipt,
+    });
+    Ok(teller.step(6, "answer", "The answer, with the receipt in its header", &seen)?)
+}
+
+async fn finish(flight: InFlight, status: StatusCode, receipt: &Receipt) -> Result<(), Failure> {
+    match receipt.settlement().filter(|settlement| settlement.success) {
+        Some(settlement) if status.is_success() => {
+            Ok(flight.finish(Outcome::Settled, Some(settlement.clone())).await?)
+        }
+        _ => Err(Failure::general(format!("the payment was answered with {status} and no settlement"))),
+    }
+}
+
+/// What the wallet was asked to sign, as wallets show it.
+fn typed_data(offer: &Offer, payment: &Value) -> Value {
+    let payload = payment.get("payload").cloned().unwrap_or_default();
+    let member = |name: &str| payload.get(name).cloned().unwrap_or_default();
+    json!({
+        "domain": {
+            "name": offer.extra.get("name"),
+            "version": offer.extra.get("version"),
+            "chainId": offer.network.chain_id(),
+            "verifyingContract": offer.asset,
+        },
+        "primaryType": "TransferWithAuthorization",
+        "message": member("authorization"),
+        "signature": short(&member("signature")),
+    })
+}
+
+/// The JSON in a header, as it is on the wire.
+fn decoded(value: &[u8], name: &str) -> Result<Value, Failure> {
+    let bytes = header::decode_base64(value).doing(|| name.to_owned())?;
+    serde_json::from_slice(&bytes).doing(|| name.to_owned())
+}

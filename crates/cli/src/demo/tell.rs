@@ -1,0 +1,82 @@
+//! Telling: prose with indented JSON for people, a JSON object a line for programs.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use crate::screen::{self, Paint};
+
+/// Says what happens.
+pub(super) struct Teller {
+    json: bool,
+    paint: Paint,
+}
+
+impl Teller {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, paint: Paint::for_stdout() }
+    }
+
+    /// The first line; programs don't need it.
+    pub(super) fn opening(&self, text: &str) -> io::Result<()> {
+        if self.json { Ok(()) } else { screen::line(&self.paint.bold(text)) }
+    }
+
+    /// One step, with what was seen in it.
+    pub(super) fn step(&self, number: u8, name: &str, says: &str, seen: &Value) -> io::Result<()> {
+        if self.json {
+            let line = json!({ "step": number, "name": name, "says": says, "seen": seen });
+            return screen::line(&line.to_string());
+        }
+        let heading = format!("\n{} {}", self.paint.cyan(&format!("{number}.")), self.paint.bold(says));
+        screen::line(&heading)?;
+        pretty(seen).lines().try_for_each(|line| screen::line(&self.paint.dim(&format!("   {line}"))))
+    }
+
+    /// The last lines.
+    pub(super) fn closing(&self, good: bool, says: &str, next: &str) -> io::Result<()> {
+        if self.json {
+            return screen::line(&json!({ "done": good }).to_string());
+        }
+        let verdict = if good { self.paint.green(&format!("\n✓ {says}")) } else { self.paint.red("\n✗ it did not") };
+        screen::line(&verdict)?;
+        screen::line(next)
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// A document without what is too long to read: every text over 80 characters keeps both its ends.
+pub(super) fn short(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(ends(text)),
+        Value::Array(items) => items.iter().map(short).collect(),
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), short(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn ends(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= 80 {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(12).collect();
+    let tail: String = text.chars().skip(count.saturating_sub(6)).collect();
+    format!("{head}…{tail} ({count} characters)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_shown_by_its_ends() {
+        let signature = format!("0x{}", "ab".repeat(65));
+        let shown = short(&json!({ "payload": [{ "signature": signature, "to": "0x12" }] }));
+        assert_eq!(shown["payload"][0]["signature"], json!("0xababababab…ababab (132 characters)"));
+        assert_eq!(shown["payload"][0]["to"], json!("0x12"));
+    }
+}

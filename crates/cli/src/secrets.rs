@@ -1,0 +1,79 @@
+//! Keys and passphrases: from the environment or a prompt, never from the command line.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+
+use tollway_evm::keys::Key;
+use tollway_protocol::Secret;
+
+use crate::exit::{Doing as _, Exit, Failure};
+
+/// The variable that holds a private key.
+pub(crate) const PRIVATE_KEY: &str = "TOLLWAY_PRIVATE_KEY";
+/// The variable that holds the keystore's passphrase.
+pub(crate) const PASSPHRASE: &str = "TOLLWAY_PASSPHRASE";
+
+/// A variable that is set and not empty.
+pub(crate) fn variable(name: &str) -> Option<Secret<String>> {
+    std::env::var(name).ok().filter(|text| !text.is_empty()).map(Secret::new)
+}
+
+/// The key in `TOLLWAY_PRIVATE_KEY`, if there is one.
+pub(crate) fn key_from_env() -> Result<Option<Key>, Failure> {
+    let Some(text) = variable(PRIVATE_KEY) else { return Ok(None) };
+    Key::from_hex(&text).map(Some).doing(|| PRIVATE_KEY.to_owned())
+}
+
+/// Opens a keystore with the passphrase from the environment or a prompt.
+pub(crate) fn open(path: &Path) -> Result<Key, Failure> {
+    let passphrase = passphrase(&format!("Passphrase of {}: ", path.display()))?;
+    Key::open(path, &passphrase).map_err(|error| {
+        Failure::general(error.to_string()).todo(format!("check the passphrase ({PASSPHRASE}, or the prompt)"))
+    })
+}
+
+/// The passphrase of an existing keystore.
+pub(crate) fn passphrase(prompt: &str) -> Result<Secret<String>, Failure> {
+    match variable(PASSPHRASE) {
+        Some(passphrase) => Ok(passphrase),
+        None => ask(prompt),
+    }
+}
+
+/// The passphrase of a keystore to be made; asked for twice.
+pub(crate) fn new_passphrase() -> Result<Secret<String>, Failure> {
+    if let Some(passphrase) = variable(PASSPHRASE) {
+        return Ok(passphrase);
+    }
+    let first = ask("Passphrase for the new keystore: ")?;
+    if first.expose().is_empty() {
+        return Err(Failure::general("the passphrase is empty").todo("whoever gets the file would have the money"));
+    }
+    if ask("Once more: ")?.expose() != first.expose() {
+        return Err(Failure::general("the two passphrases differ; nothing was written"));
+    }
+    Ok(first)
+}
+
+/// Asks on the terminal without showing what is typed.
+pub(crate) fn ask(prompt: &str) -> Result<Secret<String>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::General, "a passphrase is needed and there is no terminal to ask on")
+            .todo(format!("set {PASSPHRASE}")));
+    }
+    rpassword::prompt_password(prompt).map(Secret::new).doing(|| "the passphrase can't be read".to_owned())
+}
+
+/// A key from the system's random numbers.
+pub(crate) fn fresh() -> Result<Key, Failure> {
+    Ok(fresh_with_secret()?.0)
+}
+
+/// A key for a development chain, and its hex to be shown.
+pub(crate) fn fresh_with_secret() -> Result<(Key, Secret<String>), Failure> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::general(format!("no random numbers: {error}")))?;
+    let secret = Secret::new(bytes);
+    let key = Key::from_bytes(&secret).doing(|| "the new key".to_owned())?;
+    Ok((key, Secret::new(format!("0x{}", hex::encode(secret.expose())))))
+}

@@ -1,0 +1,52 @@
+//! A whole x402 world in this process, for `demo` and `dev`: a chain, a facilitator over HTTP on
+//! loopback, and an API that sells.
+
+mod net;
+mod service;
+mod shop;
+
+pub(crate) use net::Net;
+pub(crate) use service::{Service, registry_limits};
+pub(crate) use shop::{PRICE, Shop, ShopConfig};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollway_evm::facilitator::ChainConfig;
+use tollway_evm::keys::Key;
+use tollway_evm::{Chain, ExactFacilitator};
+use tollway_facilitator::Server;
+use tollway_ledger::SqliteLedger;
+use tollway_protocol::Secret;
+
+use crate::exit::{Doing as _, Failure};
+
+/// How long what is in flight may take when a development stack stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(2);
+
+/// A listener on loopback; port 0 takes a free one.
+pub(crate) async fn listen(port: u16) -> Result<Server, Failure> {
+    Server::bind(("127.0.0.1", port)).await.doing(|| format!("can't listen on 127.0.0.1:{port}")).map_err(
+        |failure| failure.todo("something else listens there: choose another with --port, or stop it"),
+    )
+}
+
+/// The mechanism that settles on `net` from `key`'s account.
+pub(crate) fn mechanism(
+    net: &Net,
+    key: Key,
+    ledger: Arc<SqliteLedger>,
+) -> Result<ExactFacilitator, Failure> {
+    let mut config = ChainConfig::new(net.network.clone(), Secret::new(net.rpc.url().to_owned()));
+    config.poll = net.poll();
+    Ok(ExactFacilitator::new(Chain::new(config)?, key, ledger))
+}
+
+/// Opens a ledger's file, or says what is wrong with it.
+pub(crate) fn open_ledger(path: &Path) -> Result<Arc<SqliteLedger>, Failure> {
+    let opened = SqliteLedger::open(path).doing(|| format!("the ledger {}", path.display()));
+    opened.map(Arc::new).map_err(|failure| {
+        failure.todo("it must be a file that Tollway made, in a directory that exists and can be written")
+    })
+}

@@ -1,0 +1,1 @@
+//! Killed at each point of a settlement.

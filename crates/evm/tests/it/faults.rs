@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tollway_ledger::Journal as _;
+use tollway_protocol::Reason;
+use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome};
+
+use crate::common::{PRICE, Stack, network, parking::Fault, reason_of, verify};
+
+#[tokio::test]
+async fn fa22_a_lost_answer_to_the_broadcast_is_not_a_failure() {
+    let hook = |method: &str, _: &Value| (method == "eth_sendRawTransaction").then_some(Fault::LostReply);
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let outcome = stack.settle(stack.bound(1).await).await;
+    assert_eq!(outcome, Outcome::Settled { transaction: stack.transfers()[0].to_string() });
+    assert_eq!(stack.transactions_of_signer(), 1);
+}
+
+#[tokio::test]
+async fn fa22_null_receipts_mean_nothing() {
+    let lying = Arc::new(AtomicUsize::new(20));
+    let left = lying.clone();
+    let hook = move |method: &str, _: &Value| {
+        let lie = method == "eth_getTransactionReceipt"
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        lie.then_some(Fault::Result(Value::Null))
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let outcome = stack.settle(stack.bound(1).await).await;
+    assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
+    assert_eq!((stack.seller_balance(), stack.transactions_of_signer()), (PRICE, 1));
+}
+
+#[tokio::test]
+async fn fa22_another_transaction_s_receipt_is_not_believed() {
+    let hook = |method: &str, _: &Value| {
+        (method == "eth_getTransactionReceipt").then(|| {
+            Fault::Result(json!({"transactionHash": format!("0x{}", "ab".repeat(32)), "status": "0x0",
+                "blockNumber": "0x1", "logs": []}))
+        })
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let payment = stack.bound(1).await;
+    let outcome = stack.facilitator.settle(payment, Duration::from_millis(500)).await;
+    assert!(matches!(outcome, Outcome::Pending { transaction: Some(_), .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn fa32_a_node_that_hangs_gives_pending_with_the_hash_by_the_deadline() {
+    let hook = |method: &str, _: &Value| (method == "eth_getTransactionReceipt").then_some(Fault::Hang);
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let outcome = stack.facilitator.settle(stack.bound(1).await, Duration::from_millis(800)).await;
+    let Outcome::Pending { transaction: Some(hash), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(hash, stack.transfers()[0].to_string());
+}
+
+#[tokio::test]
+async fn fx_n1_with_the_node_away_nothing_is_taken_or_broadcast() {
+    let away = Arc::new(AtomicBool::new(true));
+    let seen = away.clone();
+    let hook = move |_: &str, _: &Value| seen.load(Ordering::SeqCst).then_some(Fault::Hang);
+    let stack = Stack::with(tollway_devnet::evm::Mining::Auto, Box::new(hook), |config| {
+        config.rpc_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let offer = stack.offer();
+    let paid = stack.pay(&offer, 1).await;
+    assert_eq!(verify(&stack.facilitator, &offer, paid).await, Err(Reason::ChainUnreachable));
+    let outcome = stack.settle(stack.bound(1).await).await;
+    assert_eq!(reason_of(&outcome), Some(&Reason::ChainUnreachable));
+    assert!(stack.ledger.open(&network()).await.unwrap().is_empty());
+    away.store(false, Ordering::SeqCst);
+    assert!(matches!(stack.settle(stack.bound(1).await).await, Outcome::Settled { .. }));
+}
+
+#[tokio::test]
+async fn fx_x2_a_dropped_transaction_is_sent_again_unchanged() {
+    let first = Arc::new(AtomicBool::new(true));
+    let hook = move |method: &str, params: &Value| {
+        let swallow = method == "eth_sendRawTransaction" && first.swap(false, Ordering::SeqCst);
+        swallow.then(|| {
+            let raw: alloy_primitives::Bytes = serde_json::from_value(params[0].clone()).unwrap();
+            Fault::Result(json!(alloy_primitives::keccak256(raw)))
+        })
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let outcome = stack.settle(stack.bound(1).await).await;
+    assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
+    assert_eq!(stack.sends.load(Ordering::SeqCst), 2);
+    assert_eq!(stack.transfers().len(), 1);
+}
+
+#[tokio::test]
+async fn x402rs_04_one_refused_broadcast_does_not_break_the_others() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let hook = move |method: &str, _: &Value| {
+        let refuse = method == "eth_sendRawTransaction" && refused.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+        refuse.then_some(Fault::Error(-32000, "txpool is full"))
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let mut all = tokio::task::JoinSet::new();
+    for nonce in 1..=6 {
+        let (f, payment) = (stack.facilitator.clone(), stack.bound(nonce).await);
+        all.spawn(async move { f.settle(payment, Duration::from_secs(10)).await });
+    }
+    for outcome in all.join_all().await {
+        assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
+    }
+    assert_eq!((stack.transfers().len(), stack.transactions_of_signer()), (6, 6));
+}
