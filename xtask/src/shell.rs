@@ -19,8 +19,7 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let ours = crate::tools::folder().join("bin");
-    if let Ok(path) = std::env::join_paths(std::iter::once(ours).chain(std::env::split_paths(&path))) {
+    if let Ok(path) = std::env::join_paths(crate::tools::bins().chain(std::env::split_paths(&path))) {
         command.env("PATH", path);
     }
     command.stdin(Stdio::null());

@@ -14,6 +14,14 @@ pub(crate) fn folder() -> PathBuf {
     shell::target().join("tools")
 }
 
+/// The folders with the programs of the tools. Each tool has its own: pip replaces a whole `bin`.
+pub(crate) fn bins() -> impl Iterator<Item = PathBuf> {
+    WHEELS.lines().filter_map(|line| {
+        let (tool, _) = line.strip_prefix("astral-dev-toolchain-")?.split_once("==")?;
+        Some(folder().join(tool).join("bin"))
+    })
+}
+
 /// Installs those of `tools` that are missing, and says so.
 pub(crate) fn install(tools: &[&str]) -> Result<()> {
     for tool in tools {
@@ -35,8 +43,9 @@ pub(crate) fn install(tools: &[&str]) -> Result<()> {
 
 fn from_wheel(tool: &str) -> Result<()> {
     let line = line_of(tool)?;
-    let wanted = folder().join(format!("{tool}.txt"));
-    std::fs::create_dir_all(folder())?;
+    let home = folder().join(tool);
+    let wanted = home.join("wanted.txt");
+    std::fs::create_dir_all(&home)?;
     std::fs::write(&wanted, line)?;
     let mut pip = shell::command("python3");
     pip.args([
@@ -50,7 +59,7 @@ fn from_wheel(tool: &str) -> Result<()> {
         "--root-user-action",
         "ignore",
     ]);
-    pip.args(["--only-binary", ":all:", "--require-hashes", "--target"]).arg(folder());
+    pip.args(["--only-binary", ":all:", "--require-hashes", "--target"]).arg(home);
     shell::run(pip.arg("--requirement").arg(&wanted))
 }
 
@@ -60,7 +69,7 @@ fn from_source(tool: &str) -> Result<()> {
         .and_then(|(_, rest)| rest.split_whitespace().next())
         .context("tools.txt pins no version")?;
     let mut cargo = shell::command("cargo");
-    cargo.args(["install", "--locked", tool, "--version", version, "--root"]).arg(folder());
+    cargo.args(["install", "--locked", tool, "--version", version, "--root"]).arg(folder().join(tool));
     shell::run(&mut cargo)
 }
 

@@ -7,7 +7,7 @@ pub struct Artefact {
     pub name: &'static str,
     /// What a transaction that creates it sends, before the constructor's arguments.
     pub creation: &'static [u8],
-    /// What is found at its address afterwards. Where the constructor sets immutables ([`WALLET_1271`]) they are zero.
+    /// What is found at its address afterwards. Where the constructor sets immutables they are zero.
     pub runtime: &'static [u8],
     /// The whole artefact, with the ABI, as JSON.
     pub json: &'static str,

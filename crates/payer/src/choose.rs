@@ -127,6 +127,9 @@ fn fit(
     if let Some(method) = member("assetTransferMethod").filter(|method| method.as_str() != Some("eip3009")) {
         return Err(Unfit::TransferMethod(shown(method)));
     }
+    for (member, text) in [("asset", &offer.asset), ("payTo", &offer.pay_to)] {
+        Address::on(&offer.network, text).map_err(|error| Unfit::Unreadable(format!("{member}: {error}")))?;
+    }
     let worth = policy.judge(purchase, named, offer)?;
     policy.recipient(purchase.origin().as_str(), &offer.network, &offer.pay_to, &pins(&offer.network))?;
     let no_account =

@@ -172,6 +172,9 @@ impl Attempt {
     }
 
     fn failed(&self, error: reqwest::Error) -> PayError {
+        if error.is_timeout() {
+            return PayError::TimedOut;
+        }
         PayError::Send { origin: Origin::of(&self.url).to_string(), error: error.without_url() }
     }
 

@@ -21,7 +21,12 @@ impl Middleware for Payer {
     ) -> Result<Response> {
         let attempt = Attempt::new(self, &request).map_err(Error::middleware)?;
         let unpaid = attempt.by_deadline(next.run(request, extensions)).await;
-        let response = unpaid.ok_or_else(|| Error::middleware(PayError::TimedOut))??;
+        let response = unpaid.ok_or_else(|| Error::middleware(PayError::TimedOut))?;
+        let response = response.map_err(|error| match error {
+            // Its text would have the URL's query.
+            Error::Reqwest(error) => Error::Reqwest(error.without_url()),
+            other => other,
+        })?;
         let mut paid = attempt.finish(response).await.map_err(Error::middleware)?;
         if let Some(payment) = paid.payment {
             paid.response.extensions_mut().insert(payment);

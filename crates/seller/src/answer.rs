@@ -94,7 +94,11 @@ impl Voice {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             self.retry(&mut headers);
         }
-        self.own(status, headers, &json!({"error": code, "code": code, "message": message, "help": help, "id": self.id}))
+        self.own(
+            status,
+            headers,
+            &json!({"error": code, "code": code, "message": message, "help": help, "id": self.id}),
+        )
     }
 
     /// A refusal with its reason's status; 402 with a fresh challenge.
@@ -129,21 +133,22 @@ impl Voice {
             said = said.with("payer", payment.payer.clone());
         }
         if status == StatusCode::PAYMENT_REQUIRED {
-            return self.challenge(headers, challenge(&code), said);
+            return self.challenge(headers, &challenge(&code), said);
         }
         self.own(status, headers, &Value::Object(said.with("error", code).0))
     }
 
-    fn challenge(&self, mut headers: HeaderMap, challenge: Challenge, said: Object) -> Own {
-        let Some(value) = header_value(&header::encode(&challenge)).filter(|v| v.len() <= header::MAX_HEADER) else {
+    fn challenge(&self, mut headers: HeaderMap, challenge: &Challenge, said: Object) -> Own {
+        let Some(value) = header_value(&header::encode(challenge)).filter(|v| v.len() <= header::MAX_HEADER)
+        else {
             tracing::error!(id = self.id, "the challenge does not fit into a header: offer less");
             return self.problem(UNPRICED);
         };
         headers.insert(HeaderName::from_static(PAYMENT_REQUIRED), value);
-        let old = self.serve_v1.then(|| v1::Challenge::of(&challenge)).filter(|old| !old.accepts.is_empty());
+        let old = self.serve_v1.then(|| v1::Challenge::of(challenge)).filter(|old| !old.accepts.is_empty());
         let body = match old {
             Some(old) => Object::of(&old),
-            None => Object::of(&challenge),
+            None => Object::of(challenge),
         };
         let mut body = body.map(|body| body.0).unwrap_or_default();
         for (key, value) in said.0 {
@@ -191,4 +196,3 @@ pub(crate) fn unpaid() -> Refused {
 fn header_value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(text).ok()
 }
-

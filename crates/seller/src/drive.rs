@@ -51,7 +51,7 @@ pub(crate) struct Driver {
 /// Where a segment ends.
 pub(crate) enum Stop {
     /// The handler is to be run; then [`Driver::ran`].
-    Run(Driver),
+    Run(Box<Driver>),
     /// The claim is closed; this is the answer.
     Answer(Answer),
     /// The segment panicked; the payment was given back.
@@ -59,18 +59,19 @@ pub(crate) enum Stop {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: &Arc<Shared>, key: PaymentKey, (gate, effect): (Gate, Effect)) -> Self {
-        Self { gate, effect, hold: Hold { shared: shared.clone(), key, held: false } }
+    pub(crate) fn new(shared: &Arc<Shared>, key: PaymentKey, (gate, effect): (Gate, Effect)) -> Box<Self> {
+        Box::new(Self { gate, effect, hold: Hold { shared: shared.clone(), key, held: false } })
     }
 
     /// Goes on from the handler's status.
-    pub(crate) fn ran(mut self, success: bool) -> Self {
-        (self.gate, self.effect) = self.gate.step(Event::Ran { success });
-        self
+    pub(crate) fn ran(self: Box<Self>, success: bool) -> Box<Self> {
+        let Self { gate, hold, .. } = *self;
+        let (gate, effect) = gate.step(Event::Ran { success });
+        Box::new(Self { gate, effect, hold })
     }
 
     /// Goes on until the handler or an answer. Cancelling the returned future does not cut the work off.
-    pub(crate) async fn go(self) -> Stop {
+    pub(crate) async fn go(self: Box<Self>) -> Stop {
         let shared = self.hold.shared.clone();
         let work = shared.tasks.track_future(self.segments().in_current_span());
         match shared.runtime.spawn(work).await {
@@ -84,7 +85,7 @@ impl Driver {
         }
     }
 
-    async fn segments(mut self) -> Leg {
+    async fn segments(mut self: Box<Self>) -> Leg {
         loop {
             if matches!(self.effect, Effect::Deliver(_)) {
                 return Leg::Deliver(self);
@@ -96,7 +97,7 @@ impl Driver {
         }
     }
 
-    async fn last(mut self) -> Stop {
+    async fn last(mut self: Box<Self>) -> Stop {
         loop {
             match self.next().await {
                 Next::On(driver) => self = driver,
@@ -106,11 +107,11 @@ impl Driver {
     }
 
     /// Performs one effect.
-    async fn next(self) -> Next {
-        let Self { gate, effect, mut hold } = self;
+    async fn next(self: Box<Self>) -> Next {
+        let Self { gate, effect, mut hold } = *self;
         let (shared, limits) = (hold.shared.clone(), hold.shared.limits);
         let event = match effect {
-            Effect::Run => return Next::Stop(Stop::Run(Self { gate, effect: Effect::Run, hold })),
+            Effect::Run => return Next::Stop(Stop::Run(Box::new(Self { gate, effect: Effect::Run, hold }))),
             Effect::Finish(closing, answer) => {
                 close(&mut hold, closing).await;
                 return Next::Stop(Stop::Answer(*answer));
@@ -148,17 +149,17 @@ impl Driver {
             }
         };
         let (gate, effect) = gate.step(event);
-        Next::On(Self { gate, effect, hold })
+        Next::On(Box::new(Self { gate, effect, hold }))
     }
 }
 
 enum Next {
-    On(Driver),
+    On(Box<Driver>),
     Stop(Stop),
 }
 
 enum Leg {
-    Deliver(Driver),
+    Deliver(Box<Driver>),
     Stop(Stop),
 }
 

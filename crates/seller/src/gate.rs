@@ -124,7 +124,7 @@ pub enum Closing {
 #[derive(Debug)]
 pub enum Answer {
     /// The handler's response, paid for.
-    Deliver(Delivery),
+    Deliver(Box<Delivery>),
     /// The handler's failure, free of charge or, on a payment that an earlier request settled, with its
     /// receipt; such a payment can be presented again.
     Failed(Option<Box<Settlement>>),
@@ -183,7 +183,9 @@ impl Gate {
         let (state, effect) = match (self.state, event) {
             (State::Claiming, Event::Claimed(claim)) => Self::claimed(claim, now),
             (State::Verifying(claimed), Event::Verified(verdict)) => Self::verified(claimed, verdict),
-            (State::Running(claimed), Event::Ran { success: true }) => (State::Marking, Effect::Mark(claimed)),
+            (State::Running(claimed), Event::Ran { success: true }) => {
+                (State::Marking, Effect::Mark(claimed))
+            }
             (State::Running(claimed), Event::Ran { success: false }) => {
                 finish(Closing::Release(claimed), Answer::Failed(None))
             }
@@ -206,7 +208,7 @@ impl Gate {
                 unrecorded(&settlement, "it was settled, but that could not be recorded")
             }
             (State::Delivering(_), Event::Delivered(Ok(delivery))) => {
-                finish(Closing::Nothing, Answer::Deliver(delivery))
+                finish(Closing::Nothing, Answer::Deliver(Box::new(delivery)))
             }
             (State::Delivering(settlement), Event::Delivered(Err(LedgerError::Conflict { .. }))) => {
                 let transaction = settlement.transaction.clone();
@@ -238,7 +240,8 @@ impl Gate {
             Ok(Claim::New(claimed)) => {
                 let closes = claimed.payment().effects().window.closes;
                 if closes.plus(CLOCK_SLACK_SECONDS) <= now {
-                    let refusal = refuse(&claimed, Reason::Expired, &format!("valid until {closes}, it is {now}"));
+                    let refusal =
+                        refuse(&claimed, Reason::Expired, &format!("valid until {closes}, it is {now}"));
                     return finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())));
                 }
                 let request = Box::new(claimed.payment().to_request());
@@ -265,7 +268,11 @@ impl Gate {
                 if verdict.payer.as_deref().is_none_or(|payer| is_payer(&claimed, payer)) {
                     return (State::Running(claimed), Effect::Run);
                 }
-                refuse(&claimed, Reason::FacilitatorUnavailable, "the facilitator's verdict is about another payer")
+                refuse(
+                    &claimed,
+                    Reason::FacilitatorUnavailable,
+                    "the facilitator's verdict is about another payer",
+                )
             }
             Ok(verdict) => {
                 let reason = verdict.invalid_reason.map_or(Reason::InvalidPayload, |code| code.reason());
@@ -301,7 +308,9 @@ impl Settling {
                 let refusal = refuse(&self.claimed, Reason::FacilitatorUnavailable, message);
                 finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refusal.into())))
             }
-            Err(_) => self.unknown("the facilitator gave no answer that says whether the payment was settled"),
+            Err(_) => {
+                self.unknown("the facilitator gave no answer that says whether the payment was settled")
+            }
         }
     }
 
@@ -311,7 +320,8 @@ impl Settling {
         if !about_this {
             return self.unknown("the facilitator's answer does not fit the payment");
         }
-        let reason = settlement.error_reason.as_ref().map_or(Reason::Other("".into()), |code| code.reason());
+        let reason =
+            settlement.error_reason.as_ref().map_or(Reason::Other("".into()), tollway_protocol::Code::reason);
         if reason == Reason::SettlementPending {
             let again = settlement.transaction.is_some() && !self.asked_again;
             self.transaction = settlement.transaction.or(self.transaction);
@@ -328,7 +338,8 @@ impl Settling {
         }
         let refusal = refuse(&self.claimed, reason, "the payment could not be settled; nothing was charged");
         let transaction = settlement.transaction.clone();
-        let refused = Refused { settlement: Some(failed(&settlement, &refusal, transaction)), refusal, payment: None };
+        let refused =
+            Refused { settlement: Some(failed(&settlement, &refusal, transaction)), refusal, payment: None };
         finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refused)))
     }
 

@@ -242,8 +242,7 @@ impl HttpFacilitator {
         let request = match body {
             None => self.client.get(url),
             Some(body) => {
-                headers
-                    .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 self.client.post(url).body(body.to_vec())
             }
         };
@@ -287,7 +286,11 @@ fn not_looked_at(status: StatusCode) -> bool {
 
 fn without_answer(status: StatusCode) -> FacilitatorError {
     let problem = format!("it answered {} and no protocol answer", status.as_u16());
-    if not_looked_at(status) { FacilitatorError::NotAsked(problem) } else { FacilitatorError::Unknown(problem) }
+    if not_looked_at(status) {
+        FacilitatorError::NotAsked(problem)
+    } else {
+        FacilitatorError::Unknown(problem)
+    }
 }
 
 /// Whether a failure's reason fits a 5xx status: a server that broke down knows no final outcome.

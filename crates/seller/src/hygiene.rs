@@ -18,9 +18,14 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
 
 /// Takes off a response what only the gate may say.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    for name in
-        [PAYMENT_REQUIRED, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE, PAYMENT_SIGNATURE, X_PAYMENT, SETTLEMENT_OVERRIDES]
-    {
+    for name in [
+        PAYMENT_REQUIRED,
+        PAYMENT_RESPONSE,
+        X_PAYMENT_RESPONSE,
+        PAYMENT_SIGNATURE,
+        X_PAYMENT,
+        SETTLEMENT_OVERRIDES,
+    ] {
         headers.remove(name);
     }
 }

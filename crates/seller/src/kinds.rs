@@ -45,7 +45,8 @@ impl Kinds {
     }
 
     fn learn(&self, supported: Supported) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(supported), Instant::now()));
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) =
+            Some((Arc::new(supported), Instant::now()));
         self.ready.send_replace(true);
     }
 }
@@ -94,6 +95,7 @@ pub(crate) async fn refresh(
 
 /// The kind for a scheme on a network in version 2.
 pub(crate) fn find<'a>(supported: &'a Supported, scheme: &str, network: &Network) -> Option<&'a Kind> {
-    let covers = |kind: &&Kind| NetworkPattern::new(&kind.network).is_ok_and(|pattern| pattern.matches(network));
+    let covers =
+        |kind: &&Kind| NetworkPattern::new(&kind.network).is_ok_and(|pattern| pattern.matches(network));
     supported.kinds.iter().filter(|kind| kind.x402_version == 2 && kind.scheme == scheme).find(covers)
 }

@@ -17,10 +17,10 @@ use tracing::Instrument as _;
 use crate::answer::{self, Own, Problem, Voice};
 use crate::drive::{Driver, Stop};
 use crate::gate::{Answer, Gate, Refused};
+use crate::hygiene;
 use crate::present::{Offered, Presentation};
 use crate::route::{MAX_PATH, Route, Unpriced, as_priced};
 use crate::terms::PricedBody;
-use crate::hygiene;
 
 /// The response's body: the handler's own, or one of the gate's.
 pub type GateBody<B> = Either<B, Full<Bytes>>;
@@ -91,7 +91,8 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let route = self.route.clone();
         let id = correlation_id();
-        let span = tracing::info_span!("payment", id, method = %request.method(), payment = tracing::field::Empty);
+        let span =
+            tracing::info_span!("payment", id, method = %request.method(), payment = tracing::field::Empty);
         Box::pin(async move { gated(inner, &route, id, request).await }.instrument(span))
     }
 }
@@ -156,7 +157,7 @@ where
                 continue;
             }
         };
-        return Ok(finish(&voice, route, answer, response.take(), &path, offers));
+        return Ok(finish(&voice, route, answer, response.take(), &path, &offers));
     }
 }
 
@@ -164,7 +165,7 @@ struct Admitted<In> {
     request: Request<In>,
     path: String,
     offers: Vec<Offered>,
-    driver: Driver,
+    driver: Box<Driver>,
 }
 
 /// Up to the claim: read the payment, price the request, bind the one to the other.
@@ -186,7 +187,11 @@ where
     voice.v1 = presented.is_v1();
     let request = buffered(route, voice, request).await?;
     let (parts, body) = request.into_parts();
-    let priced = if parts.method == Method::HEAD { route.price(&as_priced(&parts)).await } else { route.price(&parts).await };
+    let priced = if parts.method == Method::HEAD {
+        route.price(&as_priced(&parts)).await
+    } else {
+        route.price(&parts).await
+    };
     let offers = priced.map_err(|problem| match problem {
         Unpriced::NotReady => refuse(voice, answer::NOT_READY),
         Unpriced::Broken(problem) => {
@@ -225,7 +230,8 @@ where
 {
     let Some(limit) = route.paid.body_limit else { return Ok(request) };
     let (mut parts, body) = request.into_parts();
-    let read = tokio::time::timeout(route.seller.shared.limits.body, Limited::new(body, limit).collect()).await;
+    let read =
+        tokio::time::timeout(route.seller.shared.limits.body, Limited::new(body, limit).collect()).await;
     let bytes = match read {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -243,7 +249,7 @@ fn finish<Out>(
     answer: Answer,
     response: Option<Result<Response<GateBody<Out>>, Problem>>,
     path: &str,
-    offers: Vec<Offered>,
+    offers: &[Offered],
 ) -> Response<GateBody<Out>> {
     match (answer, response) {
         (Answer::Deliver(delivery), Some(Ok(mut response))) => {
@@ -264,7 +270,7 @@ fn finish<Out>(
             let status = StatusCode::from_u16(reason.row().http).unwrap_or(StatusCode::PAYMENT_REQUIRED);
             count(status, reason.row().core);
             tracing::info!(id = voice.id, code = refused.refusal.code().as_str(), "refused");
-            respond(voice.refuse(*refused, |error| challenge(route, path, &offers, error)))
+            respond(voice.refuse(*refused, |error| challenge(route, path, offers, error)))
         }
         // The gate answers so only after the handler has run.
         (Answer::Deliver(_) | Answer::Failed(_), _) => respond(voice.problem(answer::FAILED)),

@@ -98,10 +98,14 @@ fn bind_v2(payment: Payment, offers: &[Offered], advertised: &Object) -> Result<
     let flow = |offer: &Offer| offer.extra.str(FLOW).unwrap_or(AUTHORIZATION).to_owned();
     let stated = payment.accepted.extra.get(FLOW).is_none_or(serde_json::Value::is_string);
     if !stated || flow(&payment.accepted) != flow(&offered.offer) {
-        return Err(Refusal::new(Reason::OfferMismatch, "the payment names a payment flow that was not offered"));
+        return Err(Refusal::new(
+            Reason::OfferMismatch,
+            "the payment names a payment flow that was not offered",
+        ));
     }
     let dialect = Dialect::of(&offered.offer.scheme, &offered.offer.network);
-    extensions::check_echo(advertised, &payment.extensions, &[]).map_err(|refusal| refusal.dialect(dialect))?;
+    extensions::check_echo(advertised, &payment.extensions, &[])
+        .map_err(|refusal| refusal.dialect(dialect))?;
     bind_to(offered, payment)
 }
 

@@ -11,7 +11,7 @@ use tollway_protocol::{Challenge, Offer, Resource, Supported, header};
 use crate::kinds;
 use crate::present::Offered;
 use crate::seller::{BuildError, Seller};
-use crate::terms::{Paid, Pricing, PricedBody, Terms, TermsError};
+use crate::terms::{Paid, PricedBody, Pricing, Terms, TermsError};
 
 /// The longest path of a paid request, in bytes: it comes back inside the challenge's header.
 pub(crate) const MAX_PATH: usize = 2048;
@@ -109,10 +109,10 @@ impl Route {
     /// One offer; without `supported`, as far as it can be told at build time.
     fn offer(&self, terms: &Terms, supported: Option<&Supported>) -> Result<Offered, TermsError> {
         let ask = terms.ask(self.paid.max_timeout_seconds)?;
-        let scheme = self
-            .seller
-            .scheme(&terms.scheme, &ask.network)
-            .ok_or_else(|| TermsError::NoScheme { scheme: terms.scheme.clone(), network: ask.network.clone() })?;
+        let scheme = self.seller.scheme(&terms.scheme, &ask.network).ok_or_else(|| TermsError::NoScheme {
+            scheme: terms.scheme.clone(),
+            network: ask.network.clone(),
+        })?;
         let unsaid = || Kind {
             x402_version: 2,
             scheme: terms.scheme.clone(),
@@ -122,10 +122,12 @@ impl Route {
         };
         let kind = match supported {
             None => unsaid(),
-            Some(supported) => kinds::find(supported, &terms.scheme, &ask.network).cloned().ok_or_else(|| {
-                let (scheme, network) = (&terms.scheme, &ask.network);
-                AskError::Incomplete(format!("the facilitator does not serve {scheme} on {network}"))
-            })?,
+            Some(supported) => {
+                kinds::find(supported, &terms.scheme, &ask.network).cloned().ok_or_else(|| {
+                    let (scheme, network) = (&terms.scheme, &ask.network);
+                    AskError::Incomplete(format!("the facilitator does not serve {scheme} on {network}"))
+                })?
+            }
         };
         let offer = scheme.offer(&ask, &kind)?;
         if offer.amount == tollway_protocol::door::Amount::ZERO {

@@ -91,7 +91,9 @@ pub enum BuildError {
     #[error("no mechanism: give one with .scheme(…), such as tollway_evm's ExactSeller")]
     NoScheme,
     /// Built outside a tokio runtime.
-    #[error("build the seller inside a tokio runtime: it keeps the facilitator's kinds fresh in the background")]
+    #[error(
+        "build the seller inside a tokio runtime: it keeps the facilitator's kinds fresh in the background"
+    )]
     NoRuntime,
     /// The route has nothing to pay with: no terms, or a bare price and no account of the seller's.
     #[error("the route has no way to pay: give terms, or accounts with Builder::pay_to")]
@@ -108,7 +110,9 @@ pub enum BuildError {
     #[error("{0}")]
     Description(&'static str),
     /// The challenge would not fit into a header.
-    #[error("PAYMENT-REQUIRED would be {found} bytes, at most {limit} can be paid: offer less, describe shorter")]
+    #[error(
+        "PAYMENT-REQUIRED would be {found} bytes, at most {limit} can be paid: offer less, describe shorter"
+    )]
     ChallengeTooLarge {
         /// Its size.
         found: usize,

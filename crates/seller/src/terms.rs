@@ -53,9 +53,7 @@ pub enum TermsError {
     #[error("max_timeout_seconds is zero")]
     NoTime,
     /// No mechanism was given for it.
-    #[error(
-        "no mechanism serves scheme `{scheme}` on {network}: give one to the builder with .scheme(…)"
-    )]
+    #[error("no mechanism serves scheme `{scheme}` on {network}: give one to the builder with .scheme(…)")]
     NoScheme {
         /// The scheme.
         scheme: String,
@@ -180,7 +178,10 @@ pub struct Paid {
 
 impl std::fmt::Debug for Paid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Paid").field("resource", &self.resource).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Paid")
+            .field("resource", &self.resource)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

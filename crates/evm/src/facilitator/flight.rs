@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
+use crate::abi::TransferWithAuthorization;
+
 /// How far a settlement is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
@@ -23,7 +25,7 @@ pub(crate) struct Flights(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    open: Mutex<HashMap<PaymentKey, watch::Receiver<Progress>>>,
+    open: Mutex<HashMap<PaymentKey, (TransferWithAuthorization, watch::Receiver<Progress>)>>,
     landed: tokio::sync::Notify,
 }
 
@@ -40,21 +42,30 @@ pub(crate) enum Boarding {
     Pilot(Flight, watch::Receiver<Progress>),
     /// It is in the air.
     Passenger(watch::Receiver<Progress>),
+    /// Another payment with the same key is in the air.
+    Taken,
 }
 
 impl Flights {
-    pub(crate) fn board(&self, key: &PaymentKey) -> Boarding {
+    pub(crate) fn board(&self, key: &PaymentKey, transfer: &TransferWithAuthorization) -> Boarding {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = open.get(key) {
-            return Boarding::Passenger(progress.clone());
+        match open.get(key) {
+            Some((theirs, progress)) if theirs == transfer => return Boarding::Passenger(progress.clone()),
+            Some(_) => return Boarding::Taken,
+            None => {}
         }
         let (sender, receiver) = watch::channel(Progress::default());
-        open.insert(key.clone(), receiver.clone());
+        open.insert(key.clone(), (transfer.clone(), receiver.clone()));
         Boarding::Pilot(Flight { flights: self.clone(), key: key.clone(), progress: sender }, receiver)
     }
 
-    pub(crate) fn find(&self, key: &PaymentKey) -> Option<watch::Receiver<Progress>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    pub(crate) fn find(
+        &self,
+        key: &PaymentKey,
+        transfer: &TransferWithAuthorization,
+    ) -> Option<watch::Receiver<Progress>> {
+        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(key).filter(|(theirs, _)| theirs == transfer).map(|(_, progress)| progress.clone())
     }
 
     /// Waits until none is open.

@@ -3,6 +3,7 @@
 mod chain;
 mod flight;
 mod lane;
+mod pursue;
 mod rpc;
 mod settle;
 

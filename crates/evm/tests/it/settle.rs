@@ -272,3 +272,56 @@ async fn fa24_without_gas_money_nothing_is_taken() {
     assert!(stack.facilitator.ready().await.is_err());
     assert!(stack.ledger.open(&crate::common::network()).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_dearer_payment_does_not_ride_on_a_cheap_one_of_the_same_nonce_in_flight() {
+    let stack = Stack::with(Mining::Interval(Duration::from_secs(3600)), Box::new(|_, _| None), |_| {}).await;
+    let (cheap, mut dear) = (stack.offer(), stack.offer());
+    dear.amount = tollway_protocol::door::Amount::from(PRICE * 5);
+    let first = bound(&stack.facilitator, &cheap, stack.pay(&cheap, 1).await).unwrap();
+    let second = bound(&stack.facilitator, &dear, stack.pay(&dear, 1).await).unwrap();
+    let mut both = tokio::task::JoinSet::new();
+    for payment in [first, second] {
+        let f = stack.facilitator.clone();
+        both.spawn(async move { f.settle(payment, Duration::from_millis(900)).await });
+    }
+    let outcomes = both.join_all().await;
+    let refused = outcomes.iter().filter(|o| reason_of(o) == Some(&Reason::AlreadyUsed)).count();
+    let waiting = outcomes.iter().filter(|o| matches!(o, Outcome::Pending { .. })).count();
+    assert_eq!((refused, waiting), (1, 1), "{outcomes:?}");
+    stack.chain.mine();
+    assert_eq!(stack.transactions_of_signer(), 1);
+}
+
+#[tokio::test]
+async fn fa04_a_nonce_that_went_elsewhere_is_replaced_and_the_payment_settles() {
+    let stack = Stack::new().await;
+    assert!(matches!(stack.settle(stack.bound(1).await).await, Outcome::Settled { .. }));
+    let signer = stack.signer.address();
+    stack.chain.request("anvil_impersonateAccount", &json!([signer])).unwrap();
+    let elsewhere = json!([{"from": signer, "to": Address::repeat_byte(2), "value": "0x1", "gas": "0x5208"}]);
+    stack.chain.request("eth_sendTransaction", &elsewhere).unwrap();
+    let outcome = stack.settle(stack.bound(2).await).await;
+    assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
+    let record = stack.ledger.settlement(stack.bound(2).await.key()).await.unwrap().unwrap();
+    assert_eq!(record.hash.as_deref(), hash_of(&outcome));
+    assert_eq!(stack.ledger.history(&record.key).await.unwrap().len(), 2, "i18: the replacement is recorded");
+}
+
+#[tokio::test]
+async fn a_payment_that_can_no_longer_come_is_given_up_with_proof() {
+    let stack = Stack::with(Mining::Interval(Duration::from_secs(3600)), Box::new(|_, _| None), |_| {}).await;
+    let payment = stack.bound(1).await;
+    let waiting = stack.facilitator.settle(payment.clone(), Duration::from_millis(700)).await;
+    let hash = hash_of(&waiting).unwrap().to_owned();
+    stack.chain.request("anvil_dropTransaction", &json!([hash])).unwrap();
+    stack.chain.request("evm_increaseTime", &json!([1000])).unwrap();
+    stack.chain.mine();
+    let outcome = stack.settle(payment).await;
+    let named = (reason_of(&outcome), hash_of(&outcome));
+    assert!(
+        matches!(named, (Some(&(Reason::Expired | Reason::TransactionFailed)), Some(h)) if h == hash),
+        "{outcome:?}"
+    );
+    assert_eq!(stack.seller_balance(), 0);
+}

@@ -10,7 +10,11 @@ async fn fill(ledger: &SqliteLedger) -> Result<(), LedgerError> {
 /// A call that keeps the writer until the other future runs, so that what is queued between shares a group.
 fn gate(ledger: &SqliteLedger) -> (impl Future<Output = Result<(), LedgerError>>, impl Future<Output = ()>) {
     let (go, wait) = std::sync::mpsc::channel();
-    (ledger.write(move |_, _| Ok(wait.recv().unwrap())), async move { go.send(()).unwrap() })
+    let hold = ledger.write(move |_, _| {
+        wait.recv().unwrap();
+        Ok(())
+    });
+    (hold, async move { go.send(()).unwrap() })
 }
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {

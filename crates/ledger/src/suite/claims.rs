@@ -29,6 +29,7 @@ pub(super) async fn pay(ledger: &impl Claims, n: u64) -> Paid {
     ledger.settled(claimed, settlement(&payment(n), "0xaa")).await.unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it reads better at the calls")]
 pub(super) fn is_conflict<T: std::fmt::Debug>(result: Result<T, LedgerError>) {
     assert!(matches!(result, Err(LedgerError::Conflict { .. })), "{result:?}");
 }

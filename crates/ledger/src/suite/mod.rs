@@ -18,6 +18,7 @@ pub mod claims;
 pub mod fixture;
 pub mod journal;
 pub mod model;
+mod plain;
 pub mod shared;
 
 use std::future::Future;

@@ -8,10 +8,9 @@ use proptest::prelude::*;
 use tollway_protocol::door::UnixTime;
 
 use super::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
+use super::plain::{Model, Row, Settling, Signed, State};
 use super::{Clock, Site};
-use crate::{
-    Claim, Claimed, Claims as _, Ending, JournalState, LedgerError, Paid, Prepared, SignedTransaction,
-};
+use crate::{Claim, Claimed, Claims as _, Ending, LedgerError, Paid, Prepared};
 
 const PAYMENTS: u64 = 3;
 
@@ -74,99 +73,10 @@ pub fn ops(reopen: bool) -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..60)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum State {
-    Claimed,
-    Settling,
-    Settled,
-    Delivered,
-}
-
-#[derive(Debug, Clone)]
-struct Row {
-    route: &'static str,
-    state: State,
-    /// The number of the claim that holds it.
-    turn: Option<u64>,
-    hash: Option<String>,
-}
-
 #[derive(Debug)]
 enum Hold {
-    Claimed(Claimed),
-    Paid(Paid),
-}
-
-#[derive(Debug, Clone)]
-struct Signed {
-    transaction: SignedTransaction,
-    sent: bool,
-    replaced: bool,
-    rejected: bool,
-}
-
-#[derive(Debug, Default)]
-struct Settling {
-    order: u64,
-    attempts: Vec<Signed>,
-    ended: Option<bool>,
-}
-
-impl Settling {
-    fn latest(&self) -> Option<&Signed> {
-        self.attempts.iter().find(|a| !a.replaced && !a.rejected)
-    }
-
-    fn latest_mut(&mut self) -> Option<&mut Signed> {
-        self.attempts.iter_mut().find(|a| !a.replaced && !a.rejected)
-    }
-
-    fn state(&self) -> JournalState {
-        match (self.ended, self.latest()) {
-            (Some(true), _) => JournalState::Settled,
-            (Some(false), _) => JournalState::Failed,
-            (None, None) => JournalState::Prepared,
-            (None, Some(latest)) if latest.sent => JournalState::Broadcast,
-            (None, Some(_)) => JournalState::Signed,
-        }
-    }
-}
-
-/// What a ledger should hold.
-#[derive(Debug, Default)]
-struct Model {
-    rows: BTreeMap<u64, Row>,
-    journal: BTreeMap<u64, Settling>,
-    turns: u64,
-    prepared: u64,
-    delivered: BTreeMap<u64, u32>,
-}
-
-impl Model {
-    /// The payment's row, if the claim numbered `turn` holds it in one of `states`.
-    fn held(&mut self, n: u64, turn: u64, states: &[State]) -> Option<&mut Row> {
-        self.rows.get_mut(&n).filter(|row| row.turn == Some(turn) && states.contains(&row.state))
-    }
-
-    fn give_back(&mut self, n: u64) {
-        let Some(row) = self.rows.get_mut(&n).filter(|row| row.turn.is_some()) else { return };
-        match row.state {
-            State::Claimed => drop(self.rows.remove(&n)),
-            State::Settling | State::Settled => row.turn = None,
-            State::Delivered => {}
-        }
-    }
-
-    /// A call of the claim's failed, and gave back what the claim still held.
-    fn fail(&mut self, n: u64, turn: u64) {
-        if self.rows.get(&n).is_some_and(|row| row.turn == Some(turn)) {
-            self.give_back(n);
-        }
-    }
-
-    fn unfinished(&mut self, n: u64) -> Option<&mut Settling> {
-        self.journal.get_mut(&n).filter(|settling| settling.ended.is_none())
-    }
+    Claimed(Box<Claimed>),
+    Paid(Box<Paid>),
 }
 
 fn agree<T: Debug>(result: &Result<T, LedgerError>, expected: bool, op: &Op) {
@@ -205,9 +115,9 @@ impl<L: crate::Ledger> Run<L> {
                 return assert!(told(&transaction));
             }
             (Claim::Busy { transaction }, Some(_)) if !free => return assert!(told(&transaction)),
-            (Claim::New(claimed), None | Some(State::Claimed)) if free => Hold::Claimed(claimed),
-            (Claim::Resume(claimed), Some(State::Settling)) if free => Hold::Claimed(claimed),
-            (Claim::Paid(paid), Some(State::Settled)) if free => Hold::Paid(*paid),
+            (Claim::New(claimed), None | Some(State::Claimed)) if free => Hold::Claimed(Box::new(claimed)),
+            (Claim::Resume(claimed), Some(State::Settling)) if free => Hold::Claimed(Box::new(claimed)),
+            (Claim::Paid(paid), Some(State::Settled)) if free => Hold::Paid(paid),
             (claim, _) => panic!("{claim:?} of {row:?}"),
         };
         self.model.turns += 1;
@@ -234,7 +144,7 @@ impl<L: crate::Ledger> Run<L> {
             }
             Op::Pending(_, named) => {
                 let hash = named.then(|| format!("0xp{n}"));
-                agree(&self.ledger.pending(claimed, hash.as_deref()).await, allowed, op);
+                agree(&self.ledger.pending(*claimed, hash.as_deref()).await, allowed, op);
                 if let Some(row) = may {
                     (row.state, row.turn) = (State::Settling, None);
                     row.hash = hash.or(row.hash.take());
@@ -242,15 +152,15 @@ impl<L: crate::Ledger> Run<L> {
             }
             Op::Settled(_) => {
                 let hash = format!("0xs{n}");
-                let paid = self.ledger.settled(claimed, settlement(&payment(n), &hash)).await;
+                let paid = self.ledger.settled(*claimed, settlement(&payment(n), &hash)).await;
                 agree(&paid, allowed, op);
                 if let (Some(row), Ok(paid)) = (may, paid) {
                     (row.state, row.hash) = (State::Settled, Some(hash));
-                    self.holds.push((n, turn, Hold::Paid(paid)));
+                    self.holds.push((n, turn, Hold::Paid(Box::new(paid))));
                 }
             }
             _ => {
-                agree(&self.ledger.release(claimed).await, allowed, op);
+                agree(&self.ledger.release(*claimed).await, allowed, op);
                 if allowed {
                     self.model.rows.remove(&n);
                 }
@@ -267,7 +177,7 @@ impl<L: crate::Ledger> Run<L> {
         };
         let may = self.model.held(n, turn, &[State::Settled]);
         if matches!(op, Op::Deliver(_)) {
-            agree(&self.ledger.deliver(paid).await, may.is_some(), op);
+            agree(&self.ledger.deliver(*paid).await, may.is_some(), op);
             if let Some(row) = may {
                 row.state = State::Delivered;
                 let times = self.model.delivered.entry(n).or_default();
@@ -275,7 +185,7 @@ impl<L: crate::Ledger> Run<L> {
                 assert_eq!(*times, 1, "payment {n} was delivered again");
             }
         } else {
-            agree(&self.ledger.undelivered(paid).await, may.is_some(), op);
+            agree(&self.ledger.undelivered(*paid).await, may.is_some(), op);
             if let Some(row) = may {
                 row.turn = None;
             }

@@ -148,3 +148,10 @@ pub(crate) fn remove(path: &Path) -> Result<(), JournalError> {
 pub(crate) fn log(path: &Path) -> Result<File, JournalError> {
     private().create(true).read(true).append(true).open(path).map_err(io(path))
 }
+
+/// 32 hex digits that no other payment has.
+pub(crate) fn random_id() -> std::io::Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(hex::encode(bytes))
+}

@@ -30,6 +30,7 @@ use tollway_protocol::{Network, Settlement};
 pub(crate) use entry::{Entry, SavedHeader};
 pub use entry::{Live, Outcome, Record, State};
 pub use files::JournalError;
+pub(crate) use files::random_id;
 use files::{corrupt, io};
 use history::History;
 
@@ -393,11 +394,4 @@ fn budgets(
 
 fn pin_key(origin: &str, network: &Network) -> String {
     format!("{origin} {network}")
-}
-
-/// 32 hex digits that no other payment has.
-pub(crate) fn random_id() -> std::io::Result<String> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(hex::encode(bytes))
 }

@@ -56,7 +56,8 @@ async fn i12_cl04_two_journals_on_one_directory_share_the_budget() {
 /// Not a test of its own: what the other processes of the next test do.
 #[tokio::test]
 async fn in_another_process() {
-    let (Ok(directory), Ok(origin)) = (std::env::var("PAYER_TEST_DIR"), std::env::var("PAYER_TEST_SHOP")) else {
+    let (Ok(directory), Ok(origin)) = (std::env::var("PAYER_TEST_DIR"), std::env::var("PAYER_TEST_SHOP"))
+    else {
         return;
     };
     let journal = Journal::open(directory).unwrap();

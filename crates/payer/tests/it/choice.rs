@@ -247,7 +247,8 @@ async fn i12_what_the_wallet_signs_wrongly_never_leaves() {
 }
 
 fn any_offer() -> impl Strategy<Value = Value> {
-    let amounts = prop_oneof![Just("1"), Just("10000"), Just("1000000"), Just("1000001"), Just("x"), Just("0")];
+    let amounts =
+        prop_oneof![Just("1"), Just("10000"), Just("1000000"), Just("1000001"), Just("x"), Just("0")];
     let networks = prop_oneof![Just(SEPOLIA), Just("eip155:8453"), Just("eip155:1"), Just("bogus")];
     let assets = prop_oneof![Just(USDC), Just("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"), Just(MALLORY)];
     let schemes = prop_oneof![3 => Just("exact"), 1 => Just("upto")];
@@ -279,6 +280,7 @@ fn allowed(offer: &Value) -> Option<u64> {
     let amount = ["0", "1", "10000", "1000000"].iter().find(|text| offer["amount"] == **text)?;
     let good = known
         && offer["scheme"] == "exact"
+        && offer["payTo"] == SELLER
         && plain("paymentFlow", "authorization")
         && plain("assetTransferMethod", "eip3009")
         && (8..=600).contains(&offer["maxTimeoutSeconds"].as_u64()?);

@@ -66,11 +66,8 @@ impl PayerScheme for Account {
         }
         let on = |text: &str| Address::on(&offer.network, text).unwrap();
         let to = on(if self.lie == Lie::Recipient { MALLORY } else { &offer.pay_to });
-        let amount = if self.lie == Lie::Amount {
-            offer.amount.checked_add(1.into()).unwrap()
-        } else {
-            offer.amount
-        };
+        let amount =
+            if self.lie == Lie::Amount { offer.amount.checked_add(1.into()).unwrap() } else { offer.amount };
         let seconds = if self.lie == Lie::Window { 86_400 } else { offer.max_timeout_seconds };
         let nonce: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
         let one = Move { asset: on(&offer.asset), from: on(PAYER), to, amount };
@@ -190,7 +187,8 @@ impl Reply {
     }
 
     pub(crate) fn settled(self, transaction: &str) -> Self {
-        let settlement = json!({"success": true, "transaction": transaction, "network": SEPOLIA, "payer": PAYER});
+        let settlement =
+            json!({"success": true, "transaction": transaction, "network": SEPOLIA, "payer": PAYER});
         self.header("payment-response", encode(&settlement))
     }
 }
@@ -271,7 +269,10 @@ impl Shop {
     }
 
     pub(crate) fn get(&self, path: &str) -> reqwest::Request {
-        reqwest::Request::new(reqwest::Method::GET, url::Url::parse(&format!("{}{path}", self.origin)).unwrap())
+        reqwest::Request::new(
+            reqwest::Method::GET,
+            url::Url::parse(&format!("{}{path}", self.origin)).unwrap(),
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! The payer against a shop on a loopback port.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod answers;
 mod budgets;
 mod choice;

@@ -4,7 +4,17 @@
 fn a_payers_build_has_no_server_database_or_chain_crates() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let output = std::process::Command::new(cargo)
-        .args(["tree", "-p", "tollway-payer", "-e", "normal", "--prefix", "none", "--all-features", "--offline"])
+        .args([
+            "tree",
+            "-p",
+            "tollway-payer",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--all-features",
+            "--offline",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

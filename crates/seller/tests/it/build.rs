@@ -15,7 +15,9 @@ async fn a_seller_without_what_it_needs_is_not_built() {
     assert_eq!(builder().build().unwrap_err(), BuildError::NoLedger);
     let builder = || builder().ledger(Arc::new(SqliteLedger::memory().unwrap()));
     assert_eq!(builder().build().unwrap_err(), BuildError::NoScheme);
-    for url in ["", "shop.example", "ftp://shop.example", "https://u:p@shop.example", "https://shop.example?x"] {
+    for url in
+        ["", "shop.example", "ftp://shop.example", "https://u:p@shop.example", "https://shop.example?x"]
+    {
         assert!(matches!(Seller::builder(url).build(), Err(BuildError::BaseUrl(_))), "{url}");
     }
 }
@@ -33,8 +35,14 @@ async fn wrong_prices_and_accounts_are_reported_when_the_route_is_built() {
     assert!(matches!(wrong(Terms::new("base-sepolia", "0x12", "$1")), TermsError::Ask(_)));
     assert!(matches!(wrong(Terms::new("nowhere", SELLER, "$1")), TermsError::Network(_)));
     assert!(matches!(wrong(Terms::new("solana", SELLER, "$1")), TermsError::NoScheme { .. }));
-    assert!(matches!(wrong(Terms::new("base-sepolia", SELLER, "$1").scheme("upto")), TermsError::NoScheme { .. }));
-    assert!(matches!(wrong(Terms::new("base-sepolia", SELLER, "$1").max_timeout_seconds(0)), TermsError::NoTime));
+    assert!(matches!(
+        wrong(Terms::new("base-sepolia", SELLER, "$1").scheme("upto")),
+        TermsError::NoScheme { .. }
+    ));
+    assert!(matches!(
+        wrong(Terms::new("base-sepolia", SELLER, "$1").max_timeout_seconds(0)),
+        TermsError::NoTime
+    ));
     let unknown = Terms::atomic("base-sepolia", SELLER, OTHER, Amount::from(5u64));
     assert!(matches!(wrong(unknown), TermsError::Ask(_)));
     assert_eq!(shop.seller.gate(Paid::offers([])).unwrap_err(), BuildError::NoTerms);

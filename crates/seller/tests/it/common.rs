@@ -13,7 +13,9 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tollway_ledger::{Claim, Claimed, Claims, Delivery, LedgerError, Paid as PaidToken, RequestId, SqliteLedger};
+use tollway_ledger::{
+    Claim, Claimed, Claims, Delivery, LedgerError, Paid as PaidToken, RequestId, SqliteLedger,
+};
 use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Window};
 use tollway_protocol::door::{Address, Amount, UnixTime};
 use tollway_protocol::json::Object;
@@ -23,15 +25,15 @@ use tollway_protocol::*;
 use tollway_seller::{Builder, Limits, Paid, Seller};
 use tower::ServiceExt as _;
 
-pub const SELLER: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
-pub const OTHER: &str = "0x1111111111111111111111111111111111111111";
-pub const PAYER: &str = "0x857b06519e91e3a54538791bdbb0e22373e36b66";
-pub const NETWORK: &str = "eip155:84532";
-pub const NOW: u64 = 1_800_000_000;
-pub const BASE: &str = "https://shop.example";
+pub(crate) const SELLER: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
+pub(crate) const OTHER: &str = "0x1111111111111111111111111111111111111111";
+pub(crate) const PAYER: &str = "0x857b06519e91e3a54538791bdbb0e22373e36b66";
+pub(crate) const NETWORK: &str = "eip155:84532";
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const BASE: &str = "https://shop.example";
 
 /// `exact` without signatures: the payload says what would move.
-pub struct Plain;
+pub(crate) struct Plain;
 
 impl SellerScheme for Plain {
     fn scheme(&self) -> &str {
@@ -79,7 +81,7 @@ impl SellerScheme for Plain {
 
 /// What the facilitator does instead of the honest thing.
 #[derive(Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     NotAsked,
     Unknown,
     Hang,
@@ -89,22 +91,22 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-pub struct Script {
-    pub verify: Mutex<VecDeque<Fault>>,
-    pub settle: Mutex<VecDeque<Fault>>,
-    pub verified: AtomicUsize,
-    pub asked_to_settle: AtomicUsize,
+pub(crate) struct Script {
+    pub(crate) verify: Mutex<VecDeque<Fault>>,
+    pub(crate) settle: Mutex<VecDeque<Fault>>,
+    pub(crate) verified: AtomicUsize,
+    pub(crate) asked_to_settle: AtomicUsize,
     /// Payments that were charged, by nonce: the money.
-    pub charged: Mutex<BTreeMap<String, String>>,
+    pub(crate) charged: Mutex<BTreeMap<String, String>>,
     /// While set, settlements wait for `go`.
-    pub hold: AtomicBool,
-    pub entered: Notify,
-    pub go: Notify,
-    pub down: AtomicBool,
-    pub kinds: Mutex<Option<Supported>>,
+    pub(crate) hold: AtomicBool,
+    pub(crate) entered: Notify,
+    pub(crate) go: Notify,
+    pub(crate) down: AtomicBool,
+    pub(crate) kinds: Mutex<Option<Supported>>,
 }
 
-pub const LEAK: &str = "https://rpc.example/v2/SECRETKEY";
+pub(crate) const LEAK: &str = "https://rpc.example/v2/SECRETKEY";
 
 #[async_trait]
 impl Facilitator for Script {
@@ -130,7 +132,8 @@ impl Facilitator for Script {
         let payload = &request.payment_payload.payload;
         let honest = |charged: &Self| {
             let mut charged = charged.charged.lock().unwrap();
-            let transaction = charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0xtx{count}"));
+            let transaction =
+                charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0xtx{count}"));
             Settlement {
                 payer: payload.str("from").map(str::to_owned),
                 transaction: Some(transaction.clone()),
@@ -168,7 +171,7 @@ impl Facilitator for Script {
     }
 }
 
-pub fn supported() -> Supported {
+pub(crate) fn supported() -> Supported {
     let kind = |network: &str| Kind {
         x402_version: 2,
         scheme: "exact".into(),
@@ -180,9 +183,9 @@ pub fn supported() -> Supported {
 }
 
 /// The real ledger, with calls that can be made to fail once.
-pub struct Faulty {
+pub(crate) struct Faulty {
     inner: SqliteLedger,
-    pub fail: Mutex<Vec<&'static str>>,
+    pub(crate) fail: Mutex<Vec<&'static str>>,
 }
 
 impl Faulty {
@@ -242,29 +245,28 @@ impl Claims for Faulty {
 
 /// A seller with its doubles.
 #[derive(Clone)]
-pub struct Shop {
-    pub script: Arc<Script>,
-    pub ledger: Arc<Faulty>,
-    pub seller: Seller,
+pub(crate) struct Shop {
+    pub(crate) script: Arc<Script>,
+    pub(crate) ledger: Arc<Faulty>,
+    pub(crate) seller: Seller,
 }
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { verify: Duration::from_millis(200), settle: Duration::from_millis(200), ..Limits::default() }
 }
 
 impl Shop {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(|builder| builder).await
     }
-    pub async fn with(more: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) async fn with(more: impl FnOnce(Builder) -> Builder) -> Self {
         let shop = Self::unready(Script::default(), more);
         shop.seller.ready().await;
         shop
     }
-    pub fn unready(script: Script, more: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn unready(script: Script, more: impl FnOnce(Builder) -> Builder) -> Self {
         let script = Arc::new(script);
-        let ledger =
-            Arc::new(Faulty { inner: SqliteLedger::memory().unwrap(), fail: Mutex::default() });
+        let ledger = Arc::new(Faulty { inner: SqliteLedger::memory().unwrap(), fail: Mutex::default() });
         let builder = Seller::builder(BASE)
             .facilitator(script.clone())
             .ledger(ledger.clone())
@@ -275,73 +277,73 @@ impl Shop {
         Self { seller: more(builder).build().unwrap(), script, ledger }
     }
     /// `handler` at `/weather` for a cent.
-    pub fn selling<H, T>(&self, handler: H) -> Client
+    pub(crate) fn selling<H, T>(&self, handler: H) -> Client
     where
         H: axum::handler::Handler<T, ()>,
         T: 'static,
     {
         self.route(Paid::new("$0.01"), axum::routing::any(handler))
     }
-    pub fn route(&self, paid: Paid, method: axum::routing::MethodRouter) -> Client {
+    pub(crate) fn route(&self, paid: Paid, method: axum::routing::MethodRouter) -> Client {
         let layer = self.seller.gate(paid).unwrap();
-        Client(Router::new().route("/weather", method.route_layer(layer)))
+        Client(Router::new().route("/weather", method.layer(layer)))
     }
-    pub fn settles(&self) -> usize {
+    pub(crate) fn settles(&self) -> usize {
         self.script.asked_to_settle.load(SeqCst)
     }
-    pub fn charged(&self) -> usize {
+    pub(crate) fn charged(&self) -> usize {
         self.script.charged.lock().unwrap().len()
     }
-    pub fn fault_settle(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fault_settle(&self, faults: impl IntoIterator<Item = Fault>) {
         self.script.settle.lock().unwrap().extend(faults);
     }
-    pub fn fault_verify(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fault_verify(&self, faults: impl IntoIterator<Item = Fault>) {
         self.script.verify.lock().unwrap().extend(faults);
     }
 }
 
 #[derive(Clone)]
-pub struct Client(pub Router);
+pub(crate) struct Client(pub(crate) Router);
 
 /// A response, read.
-pub struct Got {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Client {
-    pub async fn send(&self, request: Request<Body>) -> Got {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Got {
         let response = self.0.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Got { status: parts.status, headers: parts.headers, body }
     }
-    pub async fn get(&self, uri: &str) -> Got {
+    pub(crate) async fn get(&self, uri: &str) -> Got {
         self.send(get(uri)).await
     }
     /// The offer that an unpaid GET gets.
-    pub async fn offer(&self, uri: &str) -> Offer {
+    pub(crate) async fn offer(&self, uri: &str) -> Offer {
         self.get(uri).await.challenge().accepts.remove(0)
     }
-    pub async fn pay(&self, nonce: &str) -> Got {
+    pub(crate) async fn pay(&self, nonce: &str) -> Got {
         let offer = self.offer("/weather").await;
         self.send(paid("/weather", &payment(&offer, nonce))).await
     }
 }
 
 impl Got {
-    pub fn challenge(&self) -> Challenge {
+    pub(crate) fn challenge(&self) -> Challenge {
         header::decode(self.headers[header::PAYMENT_REQUIRED].as_bytes()).unwrap()
     }
-    pub fn receipt(&self) -> Option<Settlement> {
+    pub(crate) fn receipt(&self) -> Option<Settlement> {
         self.headers.get(header::PAYMENT_RESPONSE).map(|value| header::decode(value.as_bytes()).unwrap())
     }
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
     /// Everything that a client could read.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.body).into_owned();
         for value in self.headers.values() {
             text.push_str(&String::from_utf8_lossy(value.as_bytes()));
@@ -353,16 +355,16 @@ impl Got {
     }
 }
 
-pub fn get(uri: &str) -> Request<Body> {
+pub(crate) fn get(uri: &str) -> Request<Body> {
     Request::get(uri).body(Body::empty()).unwrap()
 }
 
-pub fn payload(offer: &Offer, nonce: &str) -> Value {
+pub(crate) fn payload(offer: &Offer, nonce: &str) -> Value {
     json!({"from": PAYER, "to": offer.pay_to, "value": offer.amount.to_string(), "nonce": nonce,
            "validBefore": (NOW + 300).to_string()})
 }
 
-pub fn payment(offer: &Offer, nonce: &str) -> Payment {
+pub(crate) fn payment(offer: &Offer, nonce: &str) -> Payment {
     Payment {
         x402_version: Version,
         resource: None,
@@ -373,12 +375,14 @@ pub fn payment(offer: &Offer, nonce: &str) -> Payment {
     }
 }
 
-pub fn paid(uri: &str, payment: &Payment) -> Request<Body> {
+pub(crate) fn paid(uri: &str, payment: &Payment) -> Request<Body> {
     Request::get(uri).header(header::PAYMENT_SIGNATURE, header::encode(payment)).body(Body::empty()).unwrap()
 }
 
 /// Counts its calls.
-pub fn counting(count: &Arc<AtomicU64>) -> impl Fn() -> std::future::Ready<&'static str> + Clone + Send + use<> {
+pub(crate) fn counting(
+    count: &Arc<AtomicU64>,
+) -> impl Fn() -> std::future::Ready<&'static str> + Clone + Send + use<> {
     let count = count.clone();
     move || {
         count.fetch_add(1, SeqCst);

@@ -70,7 +70,8 @@ async fn i19_without_a_verdict_nothing_is_served_and_the_payment_is_free_again()
 #[tokio::test]
 async fn i04_rs11_what_is_not_2xx_is_free() {
     let shop = Shop::open().await;
-    for status in [101, 204 + 100, 300, 302, 303, 307, 308, 400, 401, 402, 404, 409, 418, 500, 502, 503, 599] {
+    for status in [101, 204 + 100, 300, 302, 303, 307, 308, 400, 401, 402, 404, 409, 418, 500, 502, 503, 599]
+    {
         let status = StatusCode::from_u16(status).unwrap();
         let client = shop.selling(move || async move { (status, "not this time") });
         let got = client.pay("0x01").await;
@@ -122,8 +123,10 @@ async fn i04_a_client_that_hangs_up_on_the_wire_while_the_handler_runs_is_not_ch
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     let payment = payment(&client.offer("/weather").await, "0x01");
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request =
-        format!("GET /weather HTTP/1.1\r\nhost: x\r\npayment-signature: {}\r\n\r\n", header::encode(&payment));
+    let request = format!(
+        "GET /weather HTTP/1.1\r\nhost: x\r\npayment-signature: {}\r\n\r\n",
+        header::encode(&payment)
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     running.notified().await;
     drop(stream);

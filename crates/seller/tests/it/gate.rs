@@ -39,8 +39,17 @@ struct Turn {
 fn turn() -> impl Strategy<Value = Turn> {
     use Settle::*;
     let settle = prop::sample::select(vec![
-        Succeed, Succeed, ChargeAndLose, Lose, ChargeAndLie, Lie, Refuse, RefuseThoughCharged, Pending,
-        ChargeAndPending, NotAsked,
+        Succeed,
+        Succeed,
+        ChargeAndLose,
+        Lose,
+        ChargeAndLie,
+        Lie,
+        Refuse,
+        RefuseThoughCharged,
+        Pending,
+        ChargeAndPending,
+        NotAsked,
     ]);
     (
         prop::option::weighted(0.9, prop::bool::weighted(0.9)),
@@ -56,7 +65,6 @@ fn turn() -> impl Strategy<Value = Turn> {
 #[derive(Default)]
 struct World {
     charged: bool,
-    /// Whether it can't be charged any more.
     delivered: u32,
 }
 
@@ -64,7 +72,8 @@ impl World {
     fn settle(&mut self, what: Settle, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
         use Settle::*;
         let network = request.payment_requirements.network.clone();
-        let success = Settlement { transaction: Some("0xt".into()), ..Settlement::new(true, network.clone()) };
+        let success =
+            Settlement { transaction: Some("0xt".into()), ..Settlement::new(true, network.clone()) };
         let refusal = |code: &str| Settlement {
             error_reason: Some(Code::new(code)),
             ..Settlement::new(false, network.clone())
@@ -119,6 +128,10 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
     let (mut held, mut marked, mut resumed, mut failed, mut settles) = (false, false, false, false, 0);
     for step in 0.. {
         if step == turn.cut {
+            // Cut off with the delivery recorded: the response may have left, so it counts as delivered.
+            let leaving =
+                matches!(&effect, Effect::Finish(_, answer) if matches!(**answer, Answer::Deliver(_)));
+            world.delivered += u32::from(leaving);
             drop((gate, effect));
             if held {
                 ledger.abandon(&key).await.unwrap();
@@ -132,8 +145,12 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
         {
             let belongs = matches!(
                 (&effect, which),
-                (Effect::Run, 0) | (Effect::Verify(_), 1) | (Effect::Settle(_), 2) | (Effect::Claim { .. }, 3)
-                    | (Effect::Record(..), 4) | (Effect::Deliver(_), 5)
+                (Effect::Run, 0)
+                    | (Effect::Verify(_), 1)
+                    | (Effect::Settle(_), 2)
+                    | (Effect::Claim { .. }, 3)
+                    | (Effect::Record(..), 4)
+                    | (Effect::Deliver(_), 5)
             );
             if !belongs {
                 drop(effect);

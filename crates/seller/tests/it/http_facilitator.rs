@@ -16,7 +16,11 @@ use crate::common::*;
 type Answer = (StatusCode, Vec<(&'static str, String)>, String);
 
 fn json(status: u16, body: serde_json::Value) -> Answer {
-    (StatusCode::from_u16(status).unwrap(), vec![("content-type", "application/json".into())], body.to_string())
+    (
+        StatusCode::from_u16(status).unwrap(),
+        vec![("content-type", "application/json".into())],
+        body.to_string(),
+    )
 }
 
 /// A server that gives `answers` in turn, the last one for ever; counts requests and keeps the last headers.
@@ -89,7 +93,10 @@ async fn protocol_answers_are_read_whatever_their_status() {
 async fn rs06_rs32_what_is_no_protocol_answer_to_settle_is_unknown() {
     let unknown = [
         json(500, json!({"success": true, "transaction": "0x1", "network": NETWORK})),
-        json(500, json!({"success": false, "errorReason": "insufficient_funds", "transaction": "", "network": NETWORK})),
+        json(
+            500,
+            json!({"success": false, "errorReason": "insufficient_funds", "transaction": "", "network": NETWORK}),
+        ),
         json(200, json!({"success": "true", "transaction": "0x1", "network": NETWORK})),
         json(200, json!({"success": true, "transaction": "0x1"})),
         json(200, json!({"ok": true})),
@@ -151,9 +158,13 @@ async fn i16_headers_are_sent_and_secrets_stay_out_of_debug_output() {
         .unwrap();
     client.verify(&request()).await.unwrap();
     let sent = server.headers.lock().unwrap().clone();
-    assert_eq!((&sent["x-static"], &sent["authorization"]), (&"SECRETKEY".parse_it(), &"Bearer Verify".parse_it()));
+    assert_eq!(
+        (&sent["x-static"], &sent["authorization"]),
+        (&"SECRETKEY".parse_it(), &"Bearer Verify".parse_it())
+    );
     assert!(!format!("{client:?}").contains("SECRETKEY"));
-    let broken = HttpFacilitator::builder(&server.url).headers(|_| async { Err(LEAK.to_owned()) }).build().unwrap();
+    let broken =
+        HttpFacilitator::builder(&server.url).headers(|_| async { Err(LEAK.to_owned()) }).build().unwrap();
     let error = broken.settle(&request()).await.unwrap_err();
     assert!(matches!(&error, FacilitatorError::NotAsked(_)) && !error.to_string().contains("SECRETKEY"));
 }

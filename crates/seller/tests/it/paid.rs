@@ -87,7 +87,10 @@ async fn i02_a_payment_taken_for_one_request_buys_no_other_at_the_same_price() {
     shop.fault_settle([Fault::Unknown]);
     let client = shop.selling(|| async { "sunny" });
     let payment = payment(&client.offer("/weather").await, "0x01");
-    assert_eq!(client.send(paid("/weather?city=ghent", &payment)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        client.send(paid("/weather?city=ghent", &payment)).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     let elsewhere = client.send(paid("/weather?city=rome", &payment)).await;
     assert_eq!(elsewhere.status, StatusCode::CONFLICT);
     assert_eq!(elsewhere.json()["code"], "payment_bound_to_another_request");
@@ -158,7 +161,10 @@ async fn rs24_status_and_headers_are_the_handlers_but_for_those_of_payments() {
     let shop = Shop::open().await;
     let got = shop.selling(handler).pay("0x01").await;
     assert_eq!(got.status, StatusCode::CREATED);
-    assert_eq!((&got.headers["location"], &got.headers["x-own"]), (&"/weather/7".parse_value(), &"kept".parse_value()));
+    assert_eq!(
+        (&got.headers["location"], &got.headers["x-own"]),
+        (&"/weather/7".parse_value(), &"kept".parse_value())
+    );
     assert!(got.receipt().unwrap().success);
     for name in ["x-payment-response", "payment-required", "settlement-overrides"] {
         assert!(!got.headers.contains_key(name), "{name}");

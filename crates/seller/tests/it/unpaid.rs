@@ -74,7 +74,9 @@ async fn rs12_options_passes_unpaid_and_carries_no_content() {
 async fn rs26_unpaid_conditional_and_range_requests_learn_nothing() {
     let ran = Arc::new(AtomicU64::new(0));
     let client = Shop::open().await.selling(counting(&ran));
-    for (name, value) in [("if-none-match", "*"), ("if-modified-since", "x"), ("range", "bytes=0-1"), ("upgrade", "websocket")] {
+    for (name, value) in
+        [("if-none-match", "*"), ("if-modified-since", "x"), ("range", "bytes=0-1"), ("upgrade", "websocket")]
+    {
         let mut request = of("GET");
         request.headers_mut().insert(name, value.parse_header());
         assert_eq!(client.send(request).await.status, StatusCode::PAYMENT_REQUIRED);
@@ -165,7 +167,7 @@ async fn x402rs_32_a_price_function_sees_method_uri_headers_and_extensions() {
 async fn i15_paths_that_would_not_fit_into_the_challenge_get_414() {
     let shop = Shop::open().await;
     let layer = shop.seller.gate(Paid::new("$0.01")).unwrap();
-    let router = axum::Router::new().route("/{*rest}", any(|| async { "sunny" }).route_layer(layer));
+    let router = axum::Router::new().route("/{*rest}", any(|| async { "sunny" }).layer(layer));
     let got = Client(router).get(&format!("/{}", "a".repeat(3000))).await;
     assert_eq!(got.status, StatusCode::URI_TOO_LONG);
 }

@@ -51,7 +51,10 @@ async fn the_body_is_version_2_where_version_1_has_no_name_for_the_network_or_is
     let shop = Shop::open().await;
     let nameless = Paid::offers([Terms::new("eip155:10143", SELLER, "$0.01")]);
     let got = shop.route(nameless, any(|| async { "sunny" })).get("/weather").await;
-    assert_eq!(serde_json::from_slice::<wire::Challenge>(&got.body).unwrap().accepts, got.challenge().accepts);
+    assert_eq!(
+        serde_json::from_slice::<wire::Challenge>(&got.body).unwrap().accepts,
+        got.challenge().accepts
+    );
     let modern = Shop::with(|builder| builder.serve_v1(false)).await;
     let client = modern.selling(|| async { "sunny" });
     let got = client.get("/weather").await;

@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::io;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::demo::{self, DemoArgs};
+use crate::dev::{self, DevArgs};
+use crate::exit::{Exit, Failure};
+use crate::facilitator::{self, FacilitatorArgs};
+use crate::pay::{self, PayArgs};
+use crate::wallet::{self, WalletArgs};
+
+/// Payments for HTTP 402: sell, pay and facilitate x402 from one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tollway",
+    version,
+    max_term_width = 110,
+    arg_required_else_help = true,
+    after_long_help = Exit::table(),
+    long_about = "\
+Payments for HTTP 402: sell, pay and facilitate x402 from one binary.
+
+Start with:
+  tollway demo                        see one payment, step by step, on a chain inside the process
+  tollway dev                         keep chain, facilitator and a paid API running, to build against
+  tollway wallet new                  make a key to pay with
+  tollway pay --dry-run URL           see what a URL costs
+  tollway pay URL                     buy it
+  tollway facilitator --config F      verify and settle payments for sellers
+
+Keys and passphrases come from the environment, a file or a prompt, never from the command line. What must
+not be lost (journal, keystore) is under $TOLLWAY_HOME, by default ~/.local/state/tollway."
+)]
+pub(crate) struct Cli {
+    /// What is logged to stderr: a level, or target=level pairs; otherwise RUST_LOG says.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Dev(DevArgs),
+    Facilitator(FacilitatorArgs),
+    Pay(Box<PayArgs>),
+    Wallet(WalletArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Prints completions for a shell.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Prints completions for a shell, to be put where it looks for them.
+
+Examples:
+  tollway completions bash > ~/.local/share/bash-completion/completions/tollway
+  tollway completions zsh  > ~/.zfunc/_tollway
+  tollway completions fish > ~/.config/fish/completions/tollway.fish")]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    shell: Shell,
+}
+
+impl Command {
+    /// What is logged when nobody says: a server tells of its life, a tool only of trouble.
+    pub(crate) fn log_level(&self) -> &'static str {
+        if matches!(self, Self::Facilitator(_)) { "info" } else { "warn" }
+    }
+
+    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Demo(args) => demo::run(args).await,
+            Self::Dev(args) => dev::run(args).await,
+            Self::Facilitator(args) => facilitator::run(args).await,
+            Self::Pay(args) => pay::run(*args).await,
+            Self::Wallet(args) => wallet::run(args).await,
+            Self::Completions(args) => completions(args.shell),
+        }
+    }
+}
+
+fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tollway", &mut text);
+    io::Write::write_all(&mut io::stdout().lock(), &text)?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,220 @@
+//! `tollway dev`: chain, facilitator and a paid API that stay up.
+
+use std::path::{Path, PathBuf};
+
+use alloy_primitives::{Address, address};
+use clap::Args;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tollway_devnet::evm::Mining;
+use tollway_facilitator::Registry;
+use tollway_ledger::SqliteLedger;
+use tollway_protocol::{Network, Secret};
+
+use crate::exit::{Doing as _, Exit, Failure};
+use crate::screen::{self, Paint};
+use crate::secrets;
+use crate::signals::Stop;
+use crate::stack::{self, Net, Service, Shop, ShopConfig};
+
+/// Who is paid: the same in every run, since payers remember whom they paid where.
+const SELLER: Address = address!("746f6c6c7761790000000000000073656c6c6572");
+/// A hundred dollars for the payer.
+const ALLOWANCE: u64 = 100_000_000;
+/// The seller's port for people; the facilitator and the chain have the next two.
+const PORT: u16 = 4021;
+/// How often the embedded chain makes a block: its clock then follows the real one, under load too.
+const BLOCK_TIME: Duration = Duration::from_secs(1);
+
+/// Keeps a chain, a facilitator and a paid API running, to build against.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Keeps a chain, a facilitator and a paid API running on loopback, with a funded payer, until Ctrl-C.
+
+The chain is inside this process, looks like Base Sepolia (eip155:84532, with USDC, Permit2 and Multicall3 at
+their usual addresses), and is gone afterwards. Unmodified x402 clients and servers work with it: point them at
+the URLs printed.
+
+Examples:
+  tollway dev
+  tollway dev --rpc eip155:84532=http://127.0.0.1:8545     on your anvil instead
+  tollway dev --facilitator http://127.0.0.1:4000          the seller uses your facilitator
+  tollway dev --json | head -1 | jq -r .paid[0]            for scripts: one line when ready, free ports")]
+pub(crate) struct DevArgs {
+    /// Print one JSON line when everything is ready, and nothing else on stdout; free ports.
+    #[arg(long)]
+    json: bool,
+    /// Use a development node such as anvil for this network. Contracts that it lacks are put there.
+    #[arg(long, value_name = "CAIP2=URL", value_parser = rpc)]
+    rpc: Vec<(Network, String)>,
+    /// The facilitator that the seller uses, instead of the one started here.
+    #[arg(long, value_name = "URL")]
+    facilitator: Option<String>,
+    /// The seller's port; the facilitator and the chain get the next two. 0 takes free ones.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Keep the ledger in this directory instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+fn rpc(text: &str) -> Result<(Network, String), String> {
+    let (network, url) = text.split_once('=').ok_or("expected CAIP2=URL, such as eip155:84532=http://127.0.0.1:8545")?;
+    let network = Network::any(network).map_err(|error| error.to_string())?;
+    let good = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if good { Ok((network, url.to_owned())) } else { Err("the URL must be http:// or https://".to_owned()) }
+}
+
+/// What runs.
+struct Dev {
+    nets: Vec<Net>,
+    service: Service,
+    shop: Shop,
+    facilitator: String,
+    payer: (Address, Secret<String>),
+}
+
+pub(crate) async fn run(args: DevArgs) -> Result<Exit, Failure> {
+    let stop = Stop::listen()?;
+    let temporary = tempfile::tempdir()?;
+    let state = args.state.as_deref().unwrap_or(temporary.path());
+    let dev = tokio::select! {
+        dev = start(&args, state) => dev?,
+        () = stop.clone().asked() => return Ok(Exit::Ok),
+    };
+    let told = if args.json { screen::line(&dev.json().to_string()) } else { dev.tell() };
+    if let Err(failure) = told {
+        dev.stop().await;
+        return Err(failure.into());
+    }
+    stop.asked().await;
+    if !args.json {
+        screen::note("\nStopping: requests in flight are finished");
+    }
+    dev.stop().await;
+    Ok(Exit::Ok)
+}
+
+async fn start(args: &DevArgs, state: &Path) -> Result<Dev, Failure> {
+    let port = args.port.unwrap_or(if args.json { 0 } else { PORT });
+    let next = |more: u16| if port == 0 { 0 } else { port.saturating_add(more) };
+    std::fs::create_dir_all(state).doing(|| format!("--state {}", state.display()))?;
+    // Taken first, so that a port in use is reported before anything else is done.
+    let (shop_server, server) = (stack::listen(port).await?, stack::listen(next(1)).await?);
+    let nets = nets(args, next(2)).await?;
+    let (payer, secret) = secrets::fresh_with_secret()?;
+    let gas = secrets::fresh()?;
+    let mut registry = stack::registry_limits().registry();
+    let ledger = stack::open_ledger(&state.join("facilitator.db"))?;
+    for net in &nets {
+        net.fund(gas.address()).await?;
+        if let Err(failure) = net.mint(payer.address(), ALLOWANCE).await {
+            screen::note(&format!("tollway: {}; the payer shown can't pay: bring your own", failure.what));
+        }
+        registry = registry.mechanism(Arc::new(stack::mechanism(net, gas.clone(), ledger.clone())?));
+    }
+    let service = service(server, registry.build()?, ledger).await?;
+    let facilitator = args.facilitator.clone().unwrap_or_else(|| service.url.clone());
+    let shop = Shop::open(ShopConfig {
+        server: shop_server,
+        facilitator: facilitator.clone(),
+        ledger: stack::open_ledger(&state.join("seller.db"))?,
+        accounts: nets.iter().map(|net| (net.network.clone(), SELLER.to_string())).collect(),
+    })
+    .await?;
+    Ok(Dev { nets, service, shop, facilitator, payer: (payer.address(), secret) })
+}
+
+async fn nets(args: &DevArgs, port: u16) -> Result<Vec<Net>, Failure> {
+    if args.rpc.is_empty() {
+        return Ok(vec![Net::embedded(port, Mining::Interval(BLOCK_TIME)).await?]);
+    }
+    let mut nets: Vec<Net> = Vec::new();
+    for (network, url) in &args.rpc {
+        if nets.iter().any(|net| net.network == *network) {
+            return Err(Failure::new(Exit::Usage, format!("--rpc {network} is given twice")));
+        }
+        nets.push(Net::outside(network.clone(), url).await?);
+    }
+    Ok(nets)
+}
+
+async fn service(
+    server: tollway_facilitator::Server,
+    registry: Registry,
+    ledger: Arc<SqliteLedger>,
+) -> Result<Service, Failure> {
+    let service = Service::start(server, registry, ledger, &stack::registry_limits(), None).await;
+    match service.registry().problems().await.into_iter().next() {
+        Some(problem) => Err(Failure::general(format!("the facilitator is not ready: {problem}"))),
+        None => Ok(service),
+    }
+}
+
+impl Dev {
+    /// The line that scripts read.
+    fn json(&self) -> Value {
+        let each = |value: &dyn Fn(&Net) -> Value| -> Map<String, Value> {
+            self.nets.iter().map(|net| (net.network.to_string(), value(net))).collect()
+        };
+        let (address, secret) = &self.payer;
+        json!({
+            "facilitator": self.facilitator,
+            "seller": self.shop.url,
+            "paid": self.shop.paid(),
+            "rpc": each(&|net| json!(net.rpc.url())),
+            "payer": each(&|_| json!({ "address": address, "secret": secret.expose() })),
+            "asset": each(&|net| json!(net.usdc)),
+        })
+    }
+
+    /// What people read.
+    fn tell(&self) -> std::io::Result<()> {
+        let paint = Paint::for_stdout();
+        let paid = self.shop.paid();
+        let first = paid.first().cloned().unwrap_or_default();
+        let row = |name: &str, value: &str| screen::line(&format!("  {name:<14}{value}"));
+        screen::line(&paint.bold("Tollway dev stack, on loopback; nothing here is worth anything"))?;
+        row("seller", &self.shop.url)?;
+        for (url, price) in paid.iter().zip(["$0.01", "$0.05"]) {
+            row("  sells", &format!("{url}  {}", paint.dim(price)))?;
+        }
+        row("facilitator", &self.facilitator)?;
+        for net in &self.nets {
+            row("chain", &format!("{}  {}", net.rpc.url(), paint.dim(net.network.as_str())))?;
+            row("  USDC", &net.usdc.to_string())?;
+        }
+        row("payer", &self.payer.0.to_string())?;
+        row("  key", self.payer.1.expose())?;
+        screen::line(&format!("\n{}", paint.bold("Try, in another terminal:")))?;
+        screen::line(&format!("  curl -i {first}"))?;
+        screen::line(&format!("  TOLLWAY_PRIVATE_KEY={} tollway pay {first}", self.payer.1.expose()))?;
+        screen::line(&format!("\n{}", paint.dim("Ctrl-C stops it.")))
+    }
+
+    /// From the outside in: who takes requests stops first, who is asked by it last.
+    async fn stop(self) {
+        let shop = self.shop.stop().await;
+        let service = self.service.stop().await;
+        for net in self.nets {
+            net.stop().await;
+        }
+        tracing::info!(shop, service, "stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rpc_is_a_network_and_a_url() {
+        let (network, url) = rpc("eip155:84532=http://127.0.0.1:8545/?a=b").unwrap();
+        assert_eq!((network.as_str(), url.as_str()), ("eip155:84532", "http://127.0.0.1:8545/?a=b"));
+        assert_eq!(rpc("base-sepolia=http://localhost").unwrap().0.as_str(), "eip155:84532");
+        for wrong in ["http://127.0.0.1:8545", "eip155:84532=localhost:8545", "nowhere=http://localhost", "="] {
+            rpc(wrong).unwrap_err();
+        }
+    }
+}
