@@ -60,6 +60,11 @@ impl Rpc {
         serde_json::from_value(answer).map_err(|_| RpcError::Strange { method: method.to_owned() })
     }
 
+    /// Which chain it has.
+    pub(crate) async fn chain_id(&self) -> Result<u64, RpcError> {
+        self.ask::<U256>("eth_chainId", json!([])).await.map(|id| id.saturating_to())
+    }
+
     /// What `account` has of a token.
     pub(crate) async fn token_balance(&self, token: Address, account: Address) -> Result<U256, RpcError> {
         let data = Bytes::from(Eip3009::balanceOfCall { account }.abi_encode());

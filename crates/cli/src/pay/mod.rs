@@ -1,8 +1,88 @@
-//! `tollway pay`.
-use clap::Args;
-use crate::exit::{Exit, Failure};
+//! `tollway pay`: curl that pays.
 
-/// stub
-#[derive(Debug, Args)]
-pub(crate) struct PayArgs {}
-pub(crate) async fn run(_: PayArgs) -> Result<Exit, Failure> { Ok(Exit::Ok) }
+mod args;
+mod body;
+mod report;
+mod request;
+mod verdict;
+
+pub(crate) use args::PayArgs;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tollway_evm::ExactPayer;
+use tollway_evm::keys::Key;
+use tollway_payer::{Budget, Journal, Limits, Payer, Policy, ResourceRule, Wallet};
+use url::Url;
+
+use crate::exit::{Doing as _, Exit, Failure};
+use crate::{home, secrets};
+
+pub(crate) async fn run(args: PayArgs) -> Result<Exit, Failure> {
+    let url = request::url(&args.url)?;
+    let key = key(&args)?;
+    let payer = payer(&args, &url, key.as_ref())?;
+    let request = request::build(&args, url)?;
+    let account = key.map(|key| key.address());
+    if args.dry_run {
+        let preview = payer.dry_run(request).await;
+        return match preview {
+            Ok(preview) => report::preview(&preview, account, args.json),
+            Err(error) => verdict::failed(error, &args, account),
+        };
+    }
+    match payer.pay(request).await {
+        Ok(paid) => {
+            report::paid(paid.payment.as_ref(), paid.response.status(), account, args.json);
+            body::write(paid.response, &args).await
+        }
+        Err(error) => verdict::failed(error, &args, account),
+    }
+}
+
+/// The key to pay with. A dry run opens no keystore, and none at all is needed for what is free.
+fn key(args: &PayArgs) -> Result<Option<Key>, Failure> {
+    if let Some(path) = &args.keystore
+        && !args.dry_run
+    {
+        return secrets::open(path).map(Some);
+    }
+    if let Some(key) = secrets::key_from_env()? {
+        return Ok(Some(key));
+    }
+    let path = home::keystore().ok().filter(|path| path.is_file() && !args.dry_run);
+    path.map(|path| secrets::open(&path)).transpose()
+}
+
+fn payer(args: &PayArgs, url: &Url, key: Option<&Key>) -> Result<Payer, Failure> {
+    let wallet = match key {
+        Some(key) => Wallet::new().with(ExactPayer::new(key.clone())),
+        // A dry run shows what somebody would pay; this key signs nothing and is forgotten.
+        None if args.dry_run => Wallet::new().with(ExactPayer::new(secrets::fresh()?)),
+        None => Wallet::new(),
+    };
+    let directory = args.journal.clone().map_or_else(home::journal, Ok::<PathBuf, Failure>)?;
+    let journal = Journal::open(&directory).doing(|| format!("the journal {}", directory.display()))?;
+    let mut limits = Limits::default();
+    limits.total = Duration::from_secs(args.timeout);
+    let http = reqwest::Client::builder().user_agent(concat!("tollway/", env!("CARGO_PKG_VERSION")));
+    Ok(Payer::builder(wallet, journal).policy(policy(args, url)?).limits(limits).http(http).build()?)
+}
+
+fn policy(args: &PayArgs, url: &Url) -> Result<Policy, Failure> {
+    let mut policy = Policy::default().cap(&args.max)?.resource(ResourceRule::SameBehindProxy);
+    if !args.network.is_empty() {
+        policy = policy.networks(args.network.clone());
+    }
+    if let Some(most) = &args.budget {
+        policy = policy.budget(Budget::daily(most)?);
+    }
+    if args.allow_http {
+        policy = policy.allow_insecure(url.host_str().unwrap_or_default());
+    }
+    if let Some(account) = &args.pay_to {
+        policy = policy.allow_recipient(&url.origin().ascii_serialization(), account);
+    }
+    Ok(policy)
+}

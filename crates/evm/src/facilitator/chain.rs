@@ -31,10 +31,12 @@ pub struct ChainConfig {
     pub poll: Duration,
     /// How long one RPC call may take.
     pub rpc_timeout: Duration,
-    /// The most gas that a settlement may use: 65-byte signatures.
+    /// The most gas that one settlement may use.
     pub gas_cap: u64,
-    /// The most gas that a settlement may use: contract wallets.
-    pub contract_gas_cap: u64,
+    /// The highest price per gas that is bid, in wei.
+    pub max_fee_per_gas: u128,
+    /// The most wei that may be bid for gas in 24 hours; `None` is no limit. Counted in this process.
+    pub gas_budget_per_day: Option<U256>,
     /// Factories that may deploy a payer's wallet (ERC-6492); none by default.
     pub factories: Vec<Address>,
     /// How many blocks back a payment submitted by someone else is looked for.
@@ -52,8 +54,9 @@ impl ChainConfig {
             confirmations: 1,
             poll: Duration::from_millis(500),
             rpc_timeout: Duration::from_secs(8),
-            gas_cap: 200_000,
-            contract_gas_cap: 600_000,
+            gas_cap: 300_000,
+            max_fee_per_gas: 500_000_000_000,
+            gas_budget_per_day: None,
             factories: Vec::new(),
             log_window: 5_000,
         }

@@ -1,6 +1,7 @@
 //! The account that sends transactions: its nonces, its fees, its signatures. One at a time.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
@@ -17,6 +18,10 @@ use crate::keys::Key;
 
 /// How long a look at the fees is good for.
 const FEES_FOR: Duration = Duration::from_secs(2);
+/// What is told when the day's gas is spent.
+pub(crate) const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
+/// How long a bid counts against the budget.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The tip when the chain's recent blocks don't suggest one, in wei.
 const TIP: u128 = 1_000_000;
 
@@ -27,10 +32,12 @@ pub(crate) struct Lane {
     journal: Arc<dyn Journal>,
     nonce: Mutex<Option<u64>>,
     fees: Mutex<Option<(Instant, Fees)>>,
+    bids: std::sync::Mutex<VecDeque<(Instant, U256)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Fees {
+    base: u128,
     max: u128,
     tip: u128,
 }
@@ -51,8 +58,8 @@ pub(crate) enum Unplanned {
     Chain(RpcError),
     /// The transaction would fail, or use more gas than allowed.
     WouldFail(String),
-    /// The account can't pay the gas.
-    NoGas,
+    /// The gas can't be paid for, or costs more than allowed.
+    NoMoney(&'static str),
 }
 
 /// Why a transaction was not signed.
@@ -62,13 +69,22 @@ pub(crate) enum Unsigned {
     Chain(RpcError),
     /// The store failed: whether it has the transaction is not known. It was not broadcast.
     Ledger(LedgerError),
+    /// The budget for gas is spent.
+    OverBudget,
     /// The signer failed.
     Signer,
 }
 
 impl Lane {
     pub(crate) fn new(key: Key, chain: Arc<Chain>, journal: Arc<dyn Journal>) -> Self {
-        Self { key, chain, journal, nonce: Mutex::new(None), fees: Mutex::new(None) }
+        Self {
+            key,
+            chain,
+            journal,
+            nonce: Mutex::new(None),
+            fees: Mutex::new(None),
+            bids: std::sync::Mutex::default(),
+        }
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -80,14 +96,18 @@ impl Lane {
     }
 
     /// Tries the transaction and prices it, before anything is taken or signed.
-    pub(crate) async fn plan(&self, (to, input): (Address, Bytes), cap: u64) -> Result<Plan, Unplanned> {
+    pub(crate) async fn plan(&self, (to, input): (Address, Bytes)) -> Result<Plan, Unplanned> {
+        let cap = self.chain.config.gas_cap;
         let call = Call { from: Some(self.address()), to, input: input.clone(), gas: None };
         let (gas, fees, balance) =
             tokio::join!(self.chain.rpc.estimate(&call), self.fees(), self.chain.rpc.balance(self.address()));
         let fees = fees.map_err(Unplanned::Chain)?;
+        if fees.base > self.chain.config.max_fee_per_gas {
+            return Err(Unplanned::NoMoney("gas costs more than the facilitator's operator allows"));
+        }
         let balance = balance.map_err(Unplanned::Chain)?;
         if balance < U256::from(cap).saturating_mul(U256::from(fees.max)) {
-            return Err(Unplanned::NoGas);
+            return Err(Unplanned::NoMoney("the facilitator's account can't pay for gas"));
         }
         let gas = match gas {
             Ok(gas) => gas.saturating_add(gas / 5),
@@ -101,7 +121,8 @@ impl Lane {
     }
 
     /// Whether the account could pay for one settlement now.
-    pub(crate) async fn can_pay(&self, cap: u64) -> Result<bool, RpcError> {
+    pub(crate) async fn can_pay(&self) -> Result<bool, RpcError> {
+        let cap = self.chain.config.gas_cap;
         let fees = self.fees().await?;
         let balance = self.chain.rpc.balance(self.address()).await?;
         Ok(balance >= U256::from(cap).saturating_mul(U256::from(fees.max)))
@@ -120,13 +141,15 @@ impl Lane {
         let mut tips: Vec<u128> = history.reward.iter().filter_map(|block| block.first().map(wei)).collect();
         tips.sort_unstable();
         let tip = tips.get(tips.len() / 2).copied().unwrap_or(0).max(TIP);
-        let fees = Fees { max: base.saturating_mul(2).saturating_add(tip), tip };
+        let max = base.saturating_mul(2).saturating_add(tip).min(self.chain.config.max_fee_per_gas);
+        let fees = Fees { base, max, tip: tip.min(max) };
         *known = Some((Instant::now(), fees));
         Ok(fees)
     }
 
     /// Signs `plan` for a payment under the next nonce and records it. It has not left when this returns.
     pub(crate) async fn sign(&self, key: &PaymentKey, plan: &Plan) -> Result<SignedTransaction, Unsigned> {
+        self.bid(plan)?;
         let mut next = self.nonce.lock().await;
         let nonce = match next.take() {
             Some(nonce) => nonce,
@@ -136,6 +159,22 @@ impl Lane {
         self.journal.signed(key, signed.clone()).await.map_err(Unsigned::Ledger)?;
         *next = Some(nonce.saturating_add(1));
         Ok(signed)
+    }
+
+    /// Counts what the transaction may cost at most against the day's budget.
+    fn bid(&self, plan: &Plan) -> Result<(), Unsigned> {
+        let Some(budget) = self.chain.config.gas_budget_per_day else { return Ok(()) };
+        let cost = U256::from(plan.gas).saturating_mul(U256::from(plan.fees.max));
+        let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
+        while bids.front().is_some_and(|(at, _)| at.elapsed() > DAY) {
+            bids.pop_front();
+        }
+        let sum = bids.iter().fold(cost, |sum, (_, bid)| sum.saturating_add(*bid));
+        if sum > budget {
+            return Err(Unsigned::OverBudget);
+        }
+        bids.push_back((Instant::now(), cost));
+        Ok(())
     }
 
     /// Forgets the next nonce: the chain and the journal are asked again.

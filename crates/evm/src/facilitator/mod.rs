@@ -101,7 +101,7 @@ impl FacilitatorScheme for ExactFacilitator {
     async fn ready(&self) -> Result<(), NotReady> {
         let not = |problem: String| NotReady { network: self.chain.config.network.clone(), problem };
         self.chain.ready().await.map_err(|error| not(error.to_string()))?;
-        match self.lane.can_pay(self.chain.config.gas_cap).await {
+        match self.lane.can_pay().await {
             Ok(true) => Ok(()),
             Ok(false) => Err(not(format!("{} can't pay for gas: fund it", self.lane.address()))),
             Err(error) => Err(not(error.to_string())),

@@ -10,10 +10,9 @@ use tollway_protocol::{Dialect, Reason, door};
 
 use crate::facilitator::ExactFacilitator;
 use crate::facilitator::flight::Flight;
-use crate::facilitator::lane::{Plan, Unplanned, Unsigned};
+use crate::facilitator::lane::{OVER_BUDGET, Plan, Unplanned, Unsigned};
 use crate::facilitator::rpc::{Receipt, RpcError};
 use crate::facilitator::settle::{Job, ended, pending, shown};
-use crate::signature::Signature;
 
 /// Looks at the chain between two checks of a transaction that has no receipt.
 const CHECK_EVERY: u32 = 8;
@@ -33,16 +32,10 @@ enum Look {
 
 impl ExactFacilitator {
     pub(super) async fn plan(&self, job: &Job) -> Result<Plan, Outcome> {
-        let cap = match job.payment.authorization.signature {
-            Signature::Ecdsa { .. } => self.chain.config.gas_cap,
-            _ => self.chain.config.contract_gas_cap,
-        };
-        self.lane.plan(job.payment.submission(), cap).await.map_err(|unplanned| match unplanned {
+        self.lane.plan(job.payment.submission()).await.map_err(|unplanned| match unplanned {
             Unplanned::Chain(error) => job.refuse(Reason::ChainUnreachable, error.to_string()),
             Unplanned::WouldFail(message) => job.refuse(Reason::SimulationFailed, message),
-            Unplanned::NoGas => {
-                job.refuse(Reason::FacilitatorUnavailable, "the facilitator's account can't pay for gas")
-            }
+            Unplanned::NoMoney(why) => job.refuse(Reason::FacilitatorUnavailable, why),
         })
     }
 
@@ -57,6 +50,9 @@ impl ExactFacilitator {
             }
             Err(Unsigned::Chain(error)) => {
                 return self.give_up(key, job.refuse(Reason::ChainUnreachable, error.to_string())).await;
+            }
+            Err(Unsigned::OverBudget) => {
+                return self.give_up(key, job.refuse(Reason::FacilitatorUnavailable, OVER_BUDGET)).await;
             }
             Err(Unsigned::Signer) => {
                 let outcome = job.refuse(Reason::FacilitatorUnavailable, "the facilitator could not sign");

@@ -325,3 +325,20 @@ async fn a_payment_that_can_no_longer_come_is_given_up_with_proof() {
     );
     assert_eq!(stack.seller_balance(), 0);
 }
+
+#[tokio::test]
+async fn i07_gas_is_bounded_per_transaction_in_price_and_per_day() {
+    type Adjust = fn(&mut tollway_evm::facilitator::ChainConfig);
+    let cases: [(Adjust, Reason); 3] = [
+        (|c| c.gas_cap = 60_000, Reason::SimulationFailed),
+        (|c| c.max_fee_per_gas = 1_000, Reason::FacilitatorUnavailable),
+        (|c| c.gas_budget_per_day = Some(U256::from(1_000)), Reason::FacilitatorUnavailable),
+    ];
+    for (adjust, reason) in cases {
+        let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), adjust).await;
+        let outcome = stack.settle(stack.bound(1).await).await;
+        assert_eq!(reason_of(&outcome), Some(&reason), "{outcome:?}");
+        assert_eq!(stack.transactions_of_signer(), 0);
+        assert!(stack.ledger.open(&crate::common::network()).await.unwrap().is_empty());
+    }
+}

@@ -17,7 +17,11 @@ const FACTORY: Address = Address::repeat_byte(0xfa);
 
 async fn stack(allowed: bool) -> Stack {
     let factories = if allowed { vec![FACTORY] } else { Vec::new() };
-    let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), |config| config.factories = factories).await;
+    let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), |config| {
+        config.factories = factories;
+        config.gas_cap = 1_000_000;
+    })
+    .await;
     stack.chain.set_code(FACTORY, artefacts::WALLET_FACTORY.runtime);
     stack
 }

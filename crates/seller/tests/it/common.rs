@@ -252,7 +252,7 @@ pub(crate) struct Shop {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { verify: Duration::from_millis(200), settle: Duration::from_millis(200), ..Limits::default() }
+    Limits { verify: Duration::from_secs(1), settle: Duration::from_secs(1), ..Limits::default() }
 }
 
 impl Shop {

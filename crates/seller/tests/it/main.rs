@@ -1,4 +1,11 @@
 //! The seller through its public face: an axum router behind a gate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "all of this is tests, their helpers too"
+)]
 
 mod build;
 mod common;

@@ -104,7 +104,8 @@ async fn rs15_rs22_rs30_an_altered_offer_or_another_amount_is_refused_before_any
     let client = shop.selling(|| async { "sunny" });
     let offer = client.offer("/weather").await;
     let good = payment(&offer, "0x01");
-    let altered: Vec<(&str, fn(&mut Payment))> = vec![
+    type Alter = fn(&mut Payment);
+    let altered: [(&str, Alter); 11] = [
         ("payTo", |p| p.accepted.pay_to = OTHER.into()),
         ("asset", |p| p.accepted.asset = OTHER.into()),
         ("amount", |p| p.accepted.amount = 1u64.into()),

@@ -1,0 +1,77 @@
+//! What `tollway pay` is told.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tollway_protocol::NetworkPattern;
+use tollway_protocol::money::Money;
+
+/// Requests a URL, and pays if that is asked for.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Requests a URL like curl, and pays if the answer is 402 and the policy allows it.
+
+The body goes to stdout, what was paid to stderr. What is not x402 passes through. The key is in
+TOLLWAY_PRIVATE_KEY or in a keystore (see `tollway wallet`). At most $1 is paid unless --max says
+otherwise, once per call, to the account that this site was first paid at, with https only.
+
+Every payment is in the journal before it is sent. If a call ends with 5, run the same command
+again: it sends the same payment, never a second one.
+
+Examples:
+  tollway pay https://api.example.com/weather
+  tollway pay --dry-run https://api.example.com/weather            the price; signs nothing
+  tollway pay --max 0.05 -X POST -H 'content-type: application/json' -d @ask.json https://…
+  tollway pay --json https://… 2> receipt.json > answer.json")]
+pub(crate) struct PayArgs {
+    /// What to request; https:// unless it says otherwise.
+    pub(super) url: String,
+    /// The method; GET, or POST with --data.
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// A header, as 'Name: value'.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub(super) headers: Vec<String>,
+    /// The body: text, @FILE, or @- for stdin; several are joined with &.
+    #[arg(short = 'd', long = "data", value_name = "DATA")]
+    pub(super) data: Vec<String>,
+    /// The most that may be paid, in dollars.
+    #[arg(long, value_name = "AMOUNT", default_value = "$1", value_parser = Money::new)]
+    pub(super) max: Money,
+    /// The most that may be paid in 24 hours, with all that the journal has.
+    #[arg(long, value_name = "AMOUNT", value_parser = Money::new)]
+    pub(super) budget: Option<Money>,
+    /// Pay only on this network, such as base or eip155:8453; may be given again.
+    #[arg(long, value_name = "NETWORK", value_parser = NetworkPattern::new)]
+    pub(super) network: Vec<NetworkPattern>,
+    /// Pay this account, though the site was paid at another before.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) pay_to: Option<String>,
+    /// Pay over plain http, where others on the way could take the payment.
+    #[arg(long)]
+    pub(super) allow_http: bool,
+    /// Show what would be paid, and why; nothing is signed.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Report as a JSON line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The encrypted key; otherwise TOLLWAY_PRIVATE_KEY, or $TOLLWAY_HOME/keystore.
+    #[arg(long, value_name = "FILE")]
+    pub(super) keystore: Option<PathBuf>,
+    /// Where payments are remembered; otherwise $TOLLWAY_HOME/journal.
+    #[arg(long, value_name = "DIR")]
+    pub(super) journal: Option<PathBuf>,
+    /// Write the body to this file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Write the answer's status and headers before its body.
+    #[arg(short, long)]
+    pub(super) include: bool,
+    /// End with 6 when the answer's status is 400 or above.
+    #[arg(short, long)]
+    pub(super) fail: bool,
+    /// Seconds until the answer has to have begun.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) timeout: u64,
+}

@@ -1,0 +1,140 @@
+//! Why there is no answer: the exit code, what became of the money, and what to do.
+
+use alloy_primitives::Address;
+use serde_json::json;
+use tollway_payer::{Kept, PayError, PolicyError, Unfit};
+
+use super::{PayArgs, body};
+use crate::exit::{Exit, Failure, chain};
+use crate::screen;
+
+/// Ends a call that returned no answer.
+pub(super) fn failed(error: PayError, args: &PayArgs, payer: Option<Address>) -> Result<Exit, Failure> {
+    let failure = Failure::new(exit(&error), said(&error));
+    let failure = match todo(&error, payer.is_some()) {
+        Some(todo) => failure.todo(todo),
+        None => failure,
+    };
+    // What is not x402 passes through, also with the status 402.
+    if let PayError::NotAsked { answer, .. } = &error {
+        body::write_answer(answer, args)?;
+    }
+    if !args.json {
+        return Err(failure);
+    }
+    let kept = error.kept();
+    let line = json!({
+        "success": if matches!(failure.exit, Exit::Unknown) { None } else { Some(false) },
+        "transaction": kept.and_then(|kept| kept.transaction.clone()),
+        "payer": payer.map(|payer| payer.to_string()),
+        "id": kept.map(|kept| kept.id.clone()),
+        "code": kept.and_then(|kept| kept.code.as_ref().map(ToString::to_string)),
+        "until": kept.map(|kept| kept.until.0),
+        "exit": failure.exit as u8,
+        "error": failure.what,
+        "help": failure.todo,
+    });
+    screen::note(&line.to_string());
+    Err(Failure::said(failure.exit))
+}
+
+fn exit(error: &PayError) -> Exit {
+    match error {
+        PayError::Send { .. } | PayError::TimedOut => Exit::Unreachable,
+        PayError::NotAsked { .. } | PayError::Declined(_) | PayError::Policy(_) => Exit::Declined,
+        PayError::AlreadyPaying => Exit::Usage,
+        PayError::Refused(_) | PayError::Spent(_) => Exit::Refused,
+        PayError::Pending(_) | PayError::Unknown(_) => Exit::Unknown,
+        _ => Exit::General,
+    }
+}
+
+fn said(error: &PayError) -> String {
+    match error {
+        PayError::Send { error, origin } => format!("no answer from {origin}; nothing was paid: {}", chain(error)),
+        PayError::Declined(declined) => {
+            let mut text = "nothing was paid: ".to_owned();
+            match declined.rejected.as_slice() {
+                [] => text.push_str("the challenge has no offers"),
+                all => {
+                    text.push_str("no offer can be paid");
+                    for one in all {
+                        text.push_str(&format!("\n  offer {}: {}", one.index.saturating_add(1), unfit(&one.why)));
+                    }
+                }
+            }
+            for more in [&declined.said, &declined.hint].into_iter().flatten() {
+                text.push_str(&format!("\n  {more}"));
+            }
+            text
+        }
+        PayError::Policy(policy) => format!("nothing was paid: {}", policy_text(policy)),
+        other => chain(other),
+    }
+}
+
+fn unfit(why: &Unfit) -> String {
+    match why {
+        Unfit::Policy(policy) => policy_text(policy),
+        other => other.to_string(),
+    }
+}
+
+/// The library names its own methods after a colon; here the flags are named by the help.
+fn policy_text(policy: &PolicyError) -> String {
+    let text = policy.to_string();
+    let cut = [": raise it with Policy", ": allow it with Policy", ": add it with Policy", ": lower it with Policy", ": see Policy", "; allow it with Policy", ": if that is right"]
+        .iter()
+        .filter_map(|tail| text.find(tail))
+        .min();
+    cut.and_then(|at| text.get(..at)).unwrap_or(&text).to_owned()
+}
+
+fn todo(error: &PayError, has_key: bool) -> Option<String> {
+    match error {
+        PayError::Declined(declined) => {
+            let mut all: Vec<String> =
+                declined.rejected.iter().filter_map(|one| unfit_todo(&one.why, has_key)).collect();
+            all.dedup();
+            (!all.is_empty()).then(|| all.join("\n"))
+        }
+        PayError::Policy(policy) => policy_todo(policy),
+        PayError::Refused(kept) => Some(kept_todo(kept, "it could still be used by who has it")),
+        PayError::Spent(_) => Some("run the command again to pay anew".to_owned()),
+        PayError::Pending(_) | PayError::Unknown(_) => {
+            Some("run the same command again: it sends this payment again, never a second one".to_owned())
+        }
+        PayError::NotAsked { .. } => Some("it asks for payment in a way that is not x402".to_owned()),
+        PayError::Send { .. } | PayError::TimedOut => Some("check the URL and the network, or raise --timeout".to_owned()),
+        PayError::Journal(_) => {
+            Some("nothing is paid without a journal: repair or remove what it names, or use --journal DIR".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn kept_todo(kept: &Kept, why: &str) -> String {
+    format!("until {} (Unix time) the same command sends this payment and no other, as {why}", kept.until.0)
+}
+
+fn unfit_todo(why: &Unfit, has_key: bool) -> Option<String> {
+    match why {
+        Unfit::Policy(policy) => policy_todo(policy),
+        Unfit::NoAccount { .. } if !has_key => {
+            Some("there is no key to pay with: set TOLLWAY_PRIVATE_KEY, or make one with `tollway wallet new`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn policy_todo(policy: &PolicyError) -> Option<String> {
+    let text = match policy {
+        PolicyError::Network { network } => format!("allow it with --network {network}"),
+        PolicyError::Cap { asked, .. } => format!("if it is worth that to you: --max {asked}"),
+        PolicyError::Budget(_) => "raise --budget, or wait".to_owned(),
+        PolicyError::Recipient { asked, .. } => format!("if the seller confirms the new account: --pay-to {asked}"),
+        PolicyError::Insecure { .. } => "request it with https://, or pay all the same with --allow-http".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
