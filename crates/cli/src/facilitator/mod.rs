@@ -1,0 +1,146 @@
+//! `tollway facilitator`: verifies and settles payments for sellers.
+
+mod build;
+mod place;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tollway_facilitator::config::ConfigError;
+use tollway_facilitator::{Config, Registry, Server, meter};
+
+use crate::exit::{Doing as _, Exit, Failure};
+use crate::screen;
+use crate::signals::Stop;
+use crate::stack::{self, Service};
+
+/// Variables that are other parts' of this program.
+const OTHERS: [&str; 5] =
+    ["TOLLWAY_HOME", "TOLLWAY_PRIVATE_KEY", "TOLLWAY_PASSPHRASE", "TOLLWAY_CRASH", "TOLLWAY_BIN"];
+
+/// Verifies and settles payments for sellers.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Verifies and settles payments for sellers, over HTTP: POST /verify, POST /settle, GET /supported,
+/healthz, /readyz and /metrics.
+
+Every signed transaction is in the ledger before it is sent. A start finishes what an earlier
+process left; SIGTERM or Ctrl-C finishes what is in flight. Any single value can be overridden by an
+environment variable, such as TOLLWAY_LISTEN or TOLLWAY_NETWORK_EIP155_8453_RPC.
+
+A small configuration:
+  ledger = \"/var/lib/tollway/facilitator.db\"
+  [[network]]
+  id = \"eip155:84532\"
+  rpc = \"$BASE_SEPOLIA_RPC\"
+  signer = { key_env = \"FACILITATOR_KEY\" }
+
+Examples:
+  tollway facilitator --config facilitator.toml --check
+  tollway facilitator --config facilitator.toml")]
+pub(crate) struct FacilitatorArgs {
+    /// The configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the configuration, the keys included, and serve nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn run(args: FacilitatorArgs) -> Result<Exit, Failure> {
+    let config = read(&args.config)?;
+    if args.check {
+        let signers = build::check(&config)?;
+        let networks = config.networks.iter().zip(signers);
+        screen::line(&format!("{}: good", args.config.display()))?;
+        for (network, signer) in networks {
+            screen::line(&format!("  {} through {}, gas paid by {signer}", network.id, network.rpc))?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let stop = Stop::listen()?;
+    serve(&config, stop).await
+}
+
+async fn serve(config: &Config, stop: Stop) -> Result<Exit, Failure> {
+    let metrics = if config.metrics { Some(recorder()?) } else { None };
+    let server = Server::bind(config.listen).await.doing(|| format!("listen: {}", config.listen)).map_err(
+        |failure| failure.todo("is another one running? choose another address with `listen` or TOLLWAY_LISTEN"),
+    )?;
+    let ledger = stack::open_ledger(&config.ledger)?;
+    let registry = build::registry(config, &ledger)?;
+    let service = Service::start(server, registry, ledger, &config.limits, metrics).await;
+    if let Err(error) = announce(config, &service) {
+        service.stop().await;
+        return Err(error.into());
+    }
+    tokio::select! {
+        () = warn_unready(service.registry()) => stop.asked().await,
+        () = stop.clone().asked() => {}
+    }
+    if service.stop().await {
+        return Ok(Exit::Ok);
+    }
+    Err(Failure::general("stopped with requests or settlements in progress")
+        .todo("nothing is lost: the ledger has them, and the next start finishes them"))
+}
+
+fn announce(config: &Config, service: &Service) -> std::io::Result<()> {
+    let url = &service.url;
+    if screen::is_terminal() {
+        let networks: Vec<&str> = config.networks.iter().map(|network| network.id.as_str()).collect();
+        return screen::line(&format!("Facilitator at {url} for {}; Ctrl-C stops it", networks.join(", ")));
+    }
+    let supported = service.registry().kinds();
+    let line = json!({ "ready": true, "url": url, "kinds": supported.kinds, "signers": supported.signers });
+    screen::line(&line.to_string())
+}
+
+async fn warn_unready(registry: &Registry) {
+    for found in registry.problems().await {
+        tracing::warn!(network = %found.network, problem = found.problem, "not ready");
+    }
+}
+
+fn recorder() -> Result<metrics_exporter_prometheus::PrometheusHandle, Failure> {
+    let handle = meter::prometheus()?.install_recorder()?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tick.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Reads and checks a configuration; every problem is told with its place.
+fn read(path: &Path) -> Result<Config, Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .doing(|| name.to_string())
+        .map_err(|failure| failure.todo("`tollway facilitator --help` shows a small configuration"))?;
+    let wrong = |problem: &ConfigError| match problem {
+        ConfigError::Value { key, .. } => match place::line(&text, key) {
+            Some(line) => format!("{name}: line {line}: {problem}"),
+            None => format!("{name}: {problem}"),
+        },
+        ConfigError::File { .. } => format!("{name}: {problem}"),
+        ConfigError::Environment { .. } => problem.to_string(),
+    };
+    let mut config = Config::from_toml(&text).map_err(|error| Failure::general(wrong(&error)))?;
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    });
+    let unknown = config.apply_env(variables).map_err(|error| Failure::general(wrong(&error)))?;
+    for variable in unknown.iter().filter(|name| !OTHERS.contains(&name.as_str())) {
+        tracing::warn!(variable, "the facilitator has no such setting");
+    }
+    config.check().map_err(|problems| {
+        Failure::general(problems.0.iter().map(wrong).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok(config)
+}
