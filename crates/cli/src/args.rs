@@ -17,22 +17,23 @@ use crate::wallet::{self, WalletArgs};
 #[command(
     name = "tollway",
     version,
-    max_term_width = 110,
+    max_term_width = 100,
     arg_required_else_help = true,
     after_long_help = Exit::table(),
     long_about = "\
 Payments for HTTP 402: sell, pay and facilitate x402 from one binary.
 
 Start with:
-  tollway demo                        see one payment, step by step, on a chain inside the process
-  tollway dev                         keep chain, facilitator and a paid API running, to build against
-  tollway wallet new                  make a key to pay with
-  tollway pay --dry-run URL           see what a URL costs
-  tollway pay URL                     buy it
-  tollway facilitator --config F      verify and settle payments for sellers
+  tollway demo                      see one payment, step by step, on a chain inside the process
+  tollway dev                       keep chain, facilitator and a paid API running, to build on
+  tollway wallet new                make a key to pay with
+  tollway pay --dry-run URL         see what a URL costs
+  tollway pay URL                   buy it
+  tollway facilitator --config F    verify and settle payments for sellers
 
-Keys and passphrases come from the environment, a file or a prompt, never from the command line. What must
-not be lost (journal, keystore) is under $TOLLWAY_HOME, by default ~/.local/state/tollway."
+Keys and passphrases come from the environment, a file or a prompt, never from the command line.
+What must not be lost (journal, keystore) is under $TOLLWAY_HOME, by default
+~/.local/state/tollway."
 )]
 pub(crate) struct Cli {
     /// What is logged to stderr: a level, or target=level pairs; otherwise RUST_LOG says.

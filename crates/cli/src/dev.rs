@@ -1,12 +1,12 @@
 //! `tollway dev`: chain, facilitator and a paid API that stay up.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Address, address};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use std::time::Duration;
 use tollway_devnet::evm::Mining;
 use tollway_facilitator::Registry;
 use tollway_ledger::SqliteLedger;
@@ -30,17 +30,18 @@ const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// Keeps a chain, a facilitator and a paid API running, to build against.
 #[derive(Debug, Args)]
 #[command(long_about = "\
-Keeps a chain, a facilitator and a paid API running on loopback, with a funded payer, until Ctrl-C.
+Keeps a chain, a facilitator and a paid API running on loopback, with a funded payer, until
+Ctrl-C.
 
-The chain is inside this process, looks like Base Sepolia (eip155:84532, with USDC, Permit2 and Multicall3 at
-their usual addresses), and is gone afterwards. Unmodified x402 clients and servers work with it: point them at
-the URLs printed.
+The chain is inside this process, looks like Base Sepolia (eip155:84532, with USDC, Permit2 and
+Multicall3 at their usual addresses), and is gone afterwards. Unmodified x402 clients and servers
+work with it: point them at the URLs printed.
 
 Examples:
   tollway dev
-  tollway dev --rpc eip155:84532=http://127.0.0.1:8545     on your anvil instead
-  tollway dev --facilitator http://127.0.0.1:4000          the seller uses your facilitator
-  tollway dev --json | head -1 | jq -r .paid[0]            for scripts: one line when ready, free ports")]
+  tollway dev --rpc eip155:84532=http://127.0.0.1:8545    on your anvil instead
+  tollway dev --facilitator http://127.0.0.1:4000         the seller uses your facilitator
+  tollway dev --json > dev.json &                         for scripts: a line when it is ready")]
 pub(crate) struct DevArgs {
     /// Print one JSON line when everything is ready, and nothing else on stdout; free ports.
     #[arg(long)]

@@ -66,10 +66,6 @@ impl Sample {
         self.cpu.as_secs_f64() * 1e6 / self.requests as f64
     }
 
-    pub fn trips_each(&self) -> f64 {
-        self.rpc.trips as f64 / self.requests as f64
-    }
-
     /// Milliseconds within which this part of the requests was answered.
     pub fn quantile(&self, part: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);

@@ -51,12 +51,13 @@ pub(super) async fn weather(
         2,
         "choose",
         "The payer's policy checks the offers, and takes the cheapest that it allows",
-        &json!({
-            "policy": { "cap": CAP, "network": network.to_string(), "assets": "known ones only" },
-            "chosen": { "offer": plan.index, "price": plan.worth.to_string(), "payTo": plan.offer.pay_to },
-            "payer": plan.payer.as_str(),
-            "refused": plan.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        }),
+        &[
+            ("policy", json!(format!("at most {CAP} a payment, known assets only, on {network}"))),
+            ("offersRefused", json!(plan.rejected.len())),
+            ("price", json!(plan.worth.to_string())),
+            ("payTo", json!(plan.offer.pay_to)),
+            ("payer", json!(plan.payer.as_str())),
+        ],
     )?;
 
     let flight = payer.prepare(&asked, &purchase).await?;
@@ -72,12 +73,11 @@ pub(super) async fn weather(
         4,
         "pay",
         "The same request again, with the payment in its header",
-        &json!({
-            "request": format!("GET {}", url.path()),
-            "header": name.to_uppercase(),
-            "bytes": value.len(),
-            "decoded": short(&payment),
-        }),
+        &[
+            ("request", json!(format!("GET {}", url.path()))),
+            ("headerBytes", json!(value.len())),
+            (&name.to_uppercase(), short(&payment)),
+        ],
     )?;
     let response = client.get(url).header(name, value).send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -102,14 +102,20 @@ async fn facilitator(
         let text = receipt.get(member).and_then(Value::as_str)?;
         u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
     };
-    let mut settled = notes.latest("settle").unwrap_or(Value::Null);
-    if let Some(settled) = settled.as_object_mut() {
-        settled.insert("transaction".to_owned(), json!(hash));
-        settled.insert("block".to_owned(), json!(number("blockNumber")));
-        settled.insert("gasUsed".to_owned(), json!(number("gasUsed")));
-        settled.insert("gasPaidBy".to_owned(), receipt.get("from").cloned().unwrap_or_default());
-    }
-    let seen = json!({ "verify": notes.latest("verify"), "settle": settled });
+    let noted = |what: &str, member: &str| {
+        notes.latest(what).and_then(|note| note.get(member).cloned()).unwrap_or_default()
+    };
+    let seen = [
+        ("isValid", noted("verify", "isValid")),
+        ("rpcRoundTrips", noted("verify", "rpcRoundTrips")),
+        ("verifyMilliseconds", noted("verify", "milliseconds")),
+        ("settled", noted("settle", "success")),
+        ("settleMilliseconds", noted("settle", "milliseconds")),
+        ("transaction", json!(hash)),
+        ("block", json!(number("blockNumber"))),
+        ("gasUsed", json!(number("gasUsed"))),
+        ("gasPaidBy", receipt.get("from").cloned().unwrap_or_default()),
+    ];
     let says = "The facilitator verifies before the API runs, and settles after it has answered";
     Ok(teller.step(5, "settle", says, &seen)?)
 }
@@ -124,12 +130,11 @@ fn ask(teller: &Teller, url: &Url, unpaid: &Response) -> Result<Asked, Failure> 
         1,
         "ask",
         "A request without payment is answered with 402 and what it costs",
-        &json!({
-            "request": format!("GET {url}"),
-            "status": unpaid.status().as_u16(),
-            "header": PAYMENT_REQUIRED.to_uppercase(),
-            "decoded": short(&decoded(value.as_bytes(), PAYMENT_REQUIRED)?),
-        }),
+        &[
+            ("request", json!(format!("GET {url}"))),
+            ("status", json!(unpaid.status().as_u16())),
+            (&PAYMENT_REQUIRED.to_uppercase(), short(&decoded(value.as_bytes(), PAYMENT_REQUIRED)?)),
+        ],
     )?;
     Ok(Asked::read(unpaid.headers(), b"")?)
 }
@@ -137,12 +142,9 @@ fn ask(teller: &Teller, url: &Url, unpaid: &Response) -> Result<Asked, Failure> 
 fn answer(teller: &Teller, status: StatusCode, headers: &HeaderMap, body: &Value) -> Result<(), Failure> {
     let receipt = headers.get(PAYMENT_RESPONSE);
     let receipt = receipt.map(|value| decoded(value.as_bytes(), PAYMENT_RESPONSE)).transpose()?;
-    let seen = json!({
-        "status": status.as_u16(),
-        "body": body,
-        "header": PAYMENT_RESPONSE.to_uppercase(),
-        "decoded": receipt,
-    });
+    let name = PAYMENT_RESPONSE.to_uppercase();
+    let seen =
+        [("status", json!(status.as_u16())), ("body", body.clone()), (name.as_str(), json!(receipt))];
     Ok(teller.step(6, "answer", "The answer, with the receipt in its header", &seen)?)
 }
 
@@ -156,20 +158,21 @@ async fn finish(flight: InFlight, status: StatusCode, receipt: &Receipt) -> Resu
 }
 
 /// What the wallet was asked to sign, as wallets show it.
-fn typed_data(offer: &Offer, payment: &Value) -> Value {
+fn typed_data(offer: &Offer, payment: &Value) -> [(&'static str, Value); 4] {
     let payload = payment.get("payload").cloned().unwrap_or_default();
     let member = |name: &str| payload.get(name).cloned().unwrap_or_default();
-    json!({
-        "domain": {
-            "name": offer.extra.get("name"),
-            "version": offer.extra.get("version"),
-            "chainId": offer.network.chain_id(),
-            "verifyingContract": offer.asset,
-        },
-        "primaryType": "TransferWithAuthorization",
-        "message": member("authorization"),
-        "signature": short(&member("signature")),
-    })
+    let domain = json!({
+        "name": offer.extra.get("name"),
+        "version": offer.extra.get("version"),
+        "chainId": offer.network.chain_id(),
+        "verifyingContract": offer.asset,
+    });
+    [
+        ("primaryType", json!("TransferWithAuthorization")),
+        ("domain", domain),
+        ("message", member("authorization")),
+        ("signature", short(&member("signature"))),
+    ]
 }
 
 /// The JSON in a header, as it is on the wire.

@@ -10,7 +10,6 @@ use alloy_primitives::{Address, U256};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tollway_devnet::evm::Mining;
-use tollway_evm::keys::Key;
 use tollway_protocol::door::Amount;
 
 use crate::exit::{Exit, Failure};
@@ -29,11 +28,11 @@ const DECIMALS: u8 = 6;
 /// Shows a payment from the request to the money on chain.
 #[derive(Debug, Args)]
 #[command(long_about = "\
-Shows a whole payment, here and now: starts a chain in this process, a facilitator, a paid API and a payer,
-buys the weather for $0.01, and shows every header decoded and the balances on chain.
+Shows a whole payment, here and now: starts a chain in this process, a facilitator, a paid API and
+a payer, buys the weather for $0.01, and shows every header decoded and the balances on chain.
 
-Needs no network, no account and no money. Ends with 0 only if the seller has the price and the payer paid
-exactly that.
+Needs no network, no account and no money. Ends with 0 only if the seller has the price and the
+payer paid exactly that.
 
 Examples:
   tollway demo
@@ -94,7 +93,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
 
     let before = balances(&net, payer.address(), seller).await?;
     let bought = buy::weather(&teller, &net, &shop, &notes, payer.clone()).await?;
-    let moved = compare(&teller, &net, &payer, seller, before, &bought).await?;
+    let moved = compare(&teller, &net, payer.address(), seller, before, &bought).await?;
     let stopped = shop.stop().await & service.stop().await;
     net.stop().await;
     tracing::debug!(stopped, "stopped");
@@ -112,28 +111,29 @@ async fn balances(net: &Net, payer: Address, seller: Address) -> Result<Balances
 async fn compare(
     teller: &Teller,
     net: &Net,
-    payer: &Key,
+    payer: Address,
     seller: Address,
     before: Balances,
     bought: &Bought,
 ) -> Result<bool, Failure> {
-    let after = balances(net, payer.address(), seller).await?;
+    let after = balances(net, payer, seller).await?;
     let price = bought.price.get();
     let paid = before.payer.checked_sub(after.payer) == Some(price);
     let earned = after.seller.checked_sub(before.seller) == Some(price);
-    let row = |account: Address, before: U256, after: U256| {
-        json!({ "address": account, "before": units(before), "after": units(after) })
-    };
     teller.step(
         7,
         "balances",
         "The balances on chain, in USDC",
-        &json!({
-            "payer": row(payer.address(), before.payer, after.payer),
-            "seller": row(seller, before.seller, after.seller),
-            "price": bought.price.in_units(DECIMALS),
-            "movedExactlyThePrice": paid && earned,
-        }),
+        &[
+            ("price", json!(bought.price.in_units(DECIMALS))),
+            ("payer", json!(payer)),
+            ("payerBefore", json!(units(before.payer))),
+            ("payerAfter", json!(units(after.payer))),
+            ("seller", json!(seller)),
+            ("sellerBefore", json!(units(before.seller))),
+            ("sellerAfter", json!(units(after.seller))),
+            ("movedExactlyThePrice", json!(paid && earned)),
+        ],
     )?;
     teller.closing(
         paid && earned,

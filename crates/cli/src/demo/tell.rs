@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::screen::{self, Paint};
 
@@ -23,14 +23,31 @@ impl Teller {
     }
 
     /// One step, with what was seen in it.
-    pub(super) fn step(&self, number: u8, name: &str, says: &str, seen: &Value) -> io::Result<()> {
+    pub(super) fn step(&self, number: u8, name: &str, says: &str, seen: &[(&str, Value)]) -> io::Result<()> {
         if self.json {
+            let seen: Map<String, Value> =
+                seen.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             let line = json!({ "step": number, "name": name, "says": says, "seen": seen });
             return screen::line(&line.to_string());
         }
         let heading = format!("\n{} {}", self.paint.cyan(&format!("{number}.")), self.paint.bold(says));
         screen::line(&heading)?;
-        pretty(seen).lines().try_for_each(|line| screen::line(&self.paint.dim(&format!("   {line}"))))
+        seen.iter().try_for_each(|(name, value)| self.fact(name, value))
+    }
+
+    /// A fact on its line, or a document below its name.
+    fn fact(&self, name: &str, value: &Value) -> io::Result<()> {
+        let name = format!("   {:<22}", words(name));
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Object(_) => {
+                screen::line(&name)?;
+                let lines = serde_json::to_string_pretty(value).unwrap_or_default();
+                return lines.lines().try_for_each(|line| screen::line(&self.paint.dim(&format!("     {line}"))));
+            }
+            other => other.to_string(),
+        };
+        screen::line(&format!("{name}{text}"))
     }
 
     /// The last lines.
@@ -44,8 +61,19 @@ impl Teller {
     }
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+/// `rpcRoundTrips` as `rpc round trips`; a header's name stays what it is.
+fn words(name: &str) -> String {
+    if name.contains('-') {
+        return name.to_owned();
+    }
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
 }
 
 /// A document without what is too long to read: every text over 80 characters keeps both its ends.
@@ -71,6 +99,12 @@ fn ends(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_members_name_is_told_in_words() {
+        assert_eq!(words("rpcRoundTrips"), "rpc round trips");
+        assert_eq!(words("PAYMENT-REQUIRED"), "PAYMENT-REQUIRED");
+    }
 
     #[test]
     fn a_signature_is_shown_by_its_ends() {

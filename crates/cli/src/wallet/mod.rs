@@ -171,7 +171,7 @@ async fn balance(args: BalanceArgs) -> Result<Exit, Failure> {
             .todo("give the --rpc of that network"));
     }
     let coin = Amount::from(rpc.balance(address).await.map_err(unreachable)?).in_units(18);
-    let mut rows = vec![("ETH".to_owned(), coin)];
+    let mut rows = vec![("coin".to_owned(), coin)];
     for asset in assets::on(network, &[]) {
         let token = door::hex_array::<20>(&asset.address).doing(|| asset.symbol.clone())?;
         let units = rpc.token_balance(token.into(), address).await.map_err(unreachable)?;

@@ -10,7 +10,7 @@ use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome};
 use crate::common::{PRICE, Stack, network, parking::Fault, reason_of, verify};
 
 #[tokio::test]
-async fn fa22_a_lost_answer_to_the_broadcast_is_not_a_failure() {
+async fn fa22_x402rs_02_a_lost_answer_to_the_broadcast_is_not_a_failure() {
     let hook = |method: &str, _: &Value| (method == "eth_sendRawTransaction").then_some(Fault::LostReply);
     let stack = Stack::hooked(Box::new(hook)).await;
     let outcome = stack.settle(stack.bound(1).await).await;
@@ -57,7 +57,7 @@ async fn fa32_a_node_that_hangs_gives_pending_with_the_hash_by_the_deadline() {
 }
 
 #[tokio::test]
-async fn fx_n1_with_the_node_away_nothing_is_taken_or_broadcast() {
+async fn fx_n1_i19_with_the_node_away_nothing_is_taken_or_broadcast() {
     let away = Arc::new(AtomicBool::new(true));
     let seen = away.clone();
     let hook = move |_: &str, _: &Value| seen.load(Ordering::SeqCst).then_some(Fault::Hang);
@@ -109,4 +109,19 @@ async fn x402rs_04_one_refused_broadcast_does_not_break_the_others() {
         assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
     }
     assert_eq!((stack.transfers().len(), stack.transactions_of_signer()), (6, 6));
+}
+
+#[tokio::test]
+async fn x402rs_01_a_mined_transaction_is_seen_at_the_first_look() {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let seen = looks.clone();
+    let hook = move |method: &str, _: &Value| {
+        if method == "eth_getTransactionReceipt" {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        None
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    assert!(matches!(stack.settle(stack.bound(1).await).await, Outcome::Settled { .. }));
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
 }

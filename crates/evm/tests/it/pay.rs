@@ -67,7 +67,7 @@ fn a_price_that_the_asset_can_t_express_makes_no_offer() {
 }
 
 #[test]
-fn i16_a_key_prints_its_address_only() {
+fn i16_x402rs_18_a_key_prints_its_address_only() {
     let text = format!("{:?}", key(7));
     assert!(!text.contains(&"07".repeat(8)), "{text}");
     assert!(text.starts_with("Key(0x"));

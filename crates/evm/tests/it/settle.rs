@@ -61,7 +61,7 @@ async fn fa01_the_same_payment_settled_again_gets_its_first_answer() {
 }
 
 #[tokio::test]
-async fn fa01_twenty_at_once_are_one_transaction_and_one_answer() {
+async fn fa01_i02_x402rs_17_twenty_at_once_are_one_transaction_and_one_answer() {
     let stack = Stack::new().await;
     let payment = stack.bound(1).await;
     let mut all = tokio::task::JoinSet::new();
@@ -91,7 +91,7 @@ async fn fa17_another_form_of_the_signature_is_the_same_payment() {
 }
 
 #[tokio::test]
-async fn many_different_payments_settle_at_once_through_one_account() {
+async fn i11_many_different_payments_settle_at_once_through_one_account() {
     let stack = Stack::new().await;
     let mut all = tokio::task::JoinSet::new();
     for nonce in 1..=24 {
@@ -185,7 +185,7 @@ async fn fa12_a_cancelled_authorization_is_not_paid() {
 }
 
 #[tokio::test]
-async fn fa07_a_slow_chain_gives_pending_with_the_hash_and_later_the_same_hash_settled() {
+async fn fa07_i05_i18_x402rs_03_a_slow_chain_gives_pending_with_the_hash_and_later_the_same_hash_settled() {
     let stack = Stack::with(Mining::Interval(Duration::from_secs(3600)), Box::new(|_, _| None), |_| {}).await;
     let payment = stack.bound(1).await;
     let waiting = stack.facilitator.settle(payment.clone(), Duration::from_millis(700)).await;
@@ -198,7 +198,7 @@ async fn fa07_a_slow_chain_gives_pending_with_the_hash_and_later_the_same_hash_s
 }
 
 #[tokio::test]
-async fn fa03_what_a_dead_process_left_open_is_finished_by_the_next_one() {
+async fn fa03_i10_what_a_dead_process_left_open_is_finished_by_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");
     let stack = Stack::with(Mining::Interval(Duration::from_secs(3600)), Box::new(|_, _| None), |_| {}).await;
@@ -253,7 +253,7 @@ fn drain(stack: &Stack) {
 }
 
 #[tokio::test]
-async fn x402rs_13_confirmations_are_waited_for() {
+async fn fa21_confirmations_are_waited_for() {
     let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), |config| config.confirmations = 3).await;
     let payment = stack.bound(1).await;
     let waiting = stack.facilitator.settle(payment.clone(), Duration::from_millis(600)).await;
@@ -294,7 +294,7 @@ async fn a_dearer_payment_does_not_ride_on_a_cheap_one_of_the_same_nonce_in_flig
 }
 
 #[tokio::test]
-async fn fa04_a_nonce_that_went_elsewhere_is_replaced_and_the_payment_settles() {
+async fn fa04_x402rs_04_a_nonce_that_went_elsewhere_is_replaced_and_the_payment_settles() {
     let stack = Stack::new().await;
     assert!(matches!(stack.settle(stack.bound(1).await).await, Outcome::Settled { .. }));
     let signer = stack.signer.address();
@@ -327,7 +327,7 @@ async fn a_payment_that_can_no_longer_come_is_given_up_with_proof() {
 }
 
 #[tokio::test]
-async fn i07_gas_is_bounded_per_transaction_in_price_and_per_day() {
+async fn i07_x402rs_14_gas_is_bounded_per_transaction_in_price_and_per_day() {
     type Adjust = fn(&mut tollway_evm::facilitator::ChainConfig);
     let cases: [(Adjust, Reason); 3] = [
         (|c| c.gas_cap = 60_000, Reason::SimulationFailed),

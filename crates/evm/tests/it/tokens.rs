@@ -44,7 +44,7 @@ async fn fa10_an_asset_without_code_is_refused() {
 }
 
 #[tokio::test]
-async fn fa11_a_token_that_takes_a_fee_does_not_count_as_paid() {
+async fn fa11_x402rs_13_a_token_that_takes_a_fee_does_not_count_as_paid() {
     let stack = stack_with(artefacts::FEE_TOKEN.runtime).await;
     let offer = offer_of(ODD);
     let paid = stack.pay(&offer, 1).await;

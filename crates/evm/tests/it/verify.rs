@@ -38,7 +38,7 @@ async fn i09_verify_changes_nothing() {
 }
 
 #[tokio::test]
-async fn rs22_neither_less_nor_more_than_the_offer_is_taken() {
+async fn rs22_x402rs_07_neither_less_nor_more_than_the_offer_is_taken() {
     let stack = Stack::new().await;
     let offer = stack.offer();
     for wrong in [PRICE - 1, PRICE + 1, 0] {
@@ -136,7 +136,7 @@ async fn fa17_signatures_are_taken_in_their_usual_forms_only() {
 }
 
 #[tokio::test]
-async fn rs21_numbers_that_are_not_plain_decimals_are_refused() {
+async fn rs21_x402rs_11_numbers_that_are_not_plain_decimals_are_refused() {
     let stack = Stack::new().await;
     let offer = stack.offer();
     let good = stack.pay(&offer, 1).await;
@@ -194,4 +194,45 @@ async fn fa22_a_node_of_another_chain_is_not_used() {
     let paid = stack.pay(&offer, 1).await;
     assert_eq!(verify(&stack.facilitator, &offer, paid).await, Err(Reason::ChainUnreachable));
     assert!(stack.facilitator.ready().await.is_err());
+}
+
+#[tokio::test]
+async fn x402rs_05_the_recipient_is_the_seller_s_own_and_not_the_payment_s_word_for_it() {
+    let stack = Stack::new().await;
+    let offer = stack.offer();
+    let mut mine = offer.clone();
+    mine.pay_to = stack.payer.address().to_string();
+    let to_myself = stack.pay(&mine, 1).await;
+    let f = &stack.facilitator;
+    assert_eq!(verify(f, &offer, to_myself.clone()).await, Err(Reason::RecipientMismatch));
+    let claiming = tollway_protocol::Payment { accepted: offer.clone(), ..to_myself };
+    assert_eq!(verify(f, &offer, claiming).await, Err(Reason::RecipientMismatch));
+}
+
+#[tokio::test]
+async fn x402rs_15_a_node_that_is_away_at_the_start_is_used_once_it_is_there() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let away = std::sync::Arc::new(AtomicBool::new(true));
+    let seen = away.clone();
+    let hook = move |_: &str, _: &serde_json::Value| {
+        seen.load(Ordering::SeqCst).then_some(crate::common::parking::Fault::Error(-32000, "starting"))
+    };
+    let stack = Stack::with(Mining::Auto, Box::new(hook), |_| {}).await;
+    assert!(stack.facilitator.ready().await.is_err());
+    away.store(false, Ordering::SeqCst);
+    stack.facilitator.ready().await.unwrap();
+    let offer = stack.offer();
+    verify(&stack.facilitator, &offer, stack.pay(&offer, 1).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn x402rs_15_a_chain_without_multicall_is_served_all_the_same() {
+    let stack = Stack::new().await;
+    stack.chain.set_code(tollway_evm::abi::MULTICALL3, Vec::new());
+    let offer = stack.offer();
+    verify(&stack.facilitator, &offer, stack.pay(&offer, 1).await).await.unwrap();
+    let mut dear = offer.clone();
+    dear.amount = Amount::from(2_000_000);
+    let paid = stack.pay(&dear, 2).await;
+    assert_eq!(verify(&stack.facilitator, &dear, paid).await, Err(Reason::SimulationFailed));
 }
