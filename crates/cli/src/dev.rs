@@ -61,9 +61,11 @@ pub(crate) struct DevArgs {
 }
 
 fn rpc(text: &str) -> Result<(Network, String), String> {
-    let (network, url) = text.split_once('=').ok_or("expected CAIP2=URL, such as eip155:84532=http://127.0.0.1:8545")?;
+    let (network, url) =
+        text.split_once('=').ok_or("expected CAIP2=URL, such as eip155:84532=http://127.0.0.1:8545")?;
     let network = Network::any(network).map_err(|error| error.to_string())?;
-    let good = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let good =
+        url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if good { Ok((network, url.to_owned())) } else { Err("the URL must be http:// or https://".to_owned()) }
 }
 
@@ -214,7 +216,8 @@ mod tests {
         let (network, url) = rpc("eip155:84532=http://127.0.0.1:8545/?a=b").unwrap();
         assert_eq!((network.as_str(), url.as_str()), ("eip155:84532", "http://127.0.0.1:8545/?a=b"));
         assert_eq!(rpc("base-sepolia=http://localhost").unwrap().0.as_str(), "eip155:84532");
-        for wrong in ["http://127.0.0.1:8545", "eip155:84532=localhost:8545", "nowhere=http://localhost", "="] {
+        for wrong in ["http://127.0.0.1:8545", "eip155:84532=localhost:8545", "nowhere=http://localhost", "="]
+        {
             rpc(wrong).unwrap_err();
         }
     }

@@ -33,7 +33,10 @@ impl Exit {
         (Self::Usage, "the command line can't be understood"),
         (Self::Declined, "nothing was signed: refused by the policy, or nothing can be paid"),
         (Self::Refused, "the payment was refused by the seller; it is kept until it can't be used any more"),
-        (Self::Unknown, "a payment was sent and its outcome is not known; it is kept, and the same call sends it again"),
+        (
+            Self::Unknown,
+            "a payment was sent and its outcome is not known; it is kept, and the same call sends it again",
+        ),
         (Self::Status, "the answer is an HTTP error, and --fail was given"),
         (Self::Unreachable, "no answer, and nothing was paid"),
     ];

@@ -45,7 +45,10 @@ mod tests {
         assert_eq!(with(&all), Some("/t".into()));
         assert_eq!(with(&all[1..]), Some("/x/tollway".into()));
         assert_eq!(with(&all[2..]), Some("/h/.local/state/tollway".into()));
-        assert_eq!(with(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]), Some("/h/.local/state/tollway".into()));
+        assert_eq!(
+            with(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]),
+            Some("/h/.local/state/tollway".into())
+        );
         assert_eq!(with(&[]), None);
     }
 }

@@ -28,7 +28,8 @@ pub(crate) fn key_from_env() -> Result<Option<Key>, Failure> {
 pub(crate) fn open(path: &Path) -> Result<Key, Failure> {
     let passphrase = passphrase(&format!("Passphrase of {}: ", path.display()))?;
     Key::open(path, &passphrase).map_err(|error| {
-        Failure::general(error.to_string()).todo(format!("check the passphrase ({PASSPHRASE}, or the prompt)"))
+        Failure::general(error.to_string())
+            .todo(format!("check the passphrase ({PASSPHRASE}, or the prompt)"))
     })
 }
 
@@ -47,7 +48,9 @@ pub(crate) fn new_passphrase() -> Result<Secret<String>, Failure> {
     }
     let first = ask("Passphrase for the new keystore: ")?;
     if first.expose().is_empty() {
-        return Err(Failure::general("the passphrase is empty").todo("whoever gets the file would have the money"));
+        return Err(
+            Failure::general("the passphrase is empty").todo("whoever gets the file would have the money")
+        );
     }
     if ask("Once more: ")?.expose() != first.expose() {
         return Err(Failure::general("the two passphrases differ; nothing was written"));

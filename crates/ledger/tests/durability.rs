@@ -2,6 +2,8 @@
 //!
 //! The test binary starts itself as the process that is killed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers outside their functions")]
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;

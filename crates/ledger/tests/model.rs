@@ -1,5 +1,7 @@
 //! Random histories against a plain model, with the process ended and started among them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers outside their functions")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The behaviour suite on a file and in memory.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, with helpers outside their functions")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

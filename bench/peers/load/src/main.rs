@@ -31,7 +31,7 @@ bench/run [options]
   --rounds N        how often every facilitator has its turn; 5
   --verify N        payments verified per turn and concurrency; 1000
   --settle N        payments settled per turn and concurrency; 40
-  --delay MS        time that the node is away; 0
+  --delay MS        how far away the chain is, per RPC round trip; 0
   --only A,B        of tollway, x402-rs, typescript; all
   --write           also into bench/RESULTS.md
   --check           fail when the targets are missed";
@@ -194,7 +194,8 @@ async fn settled(
         {
             gas.push(used);
         } else {
-            eprintln!("{} did not settle: {status} {}", peer.kind.name(), String::from_utf8_lossy(body));
+            let told: String = String::from_utf8_lossy(body).chars().take(200).collect();
+            eprintln!("{} did not settle: {status} {told}", peer.kind.name());
         }
     }
     let earned = chain.balance(peer.pay_to).await?.saturating_sub(before);
@@ -220,7 +221,7 @@ fn about(options: &Options) -> String {
     };
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     format!(
-        "{} rounds, {} verifications and {} settlements per round and concurrency, node {} ms away. {}, {} cores, \
+        "{} rounds, {} verifications and {} settlements per round and concurrency, chain {} ms away. {}, {} cores, \
          load average {}. {}, Node {}. Unix time {seconds}.",
         options.rounds,
         options.verify,

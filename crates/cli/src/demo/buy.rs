@@ -122,7 +122,10 @@ async fn facilitator(
 
 fn ask(teller: &Teller, url: &Url, unpaid: &Response) -> Result<Asked, Failure> {
     if unpaid.status() != StatusCode::PAYMENT_REQUIRED {
-        return Err(Failure::general(format!("the paid API answered {} to an unpaid request", unpaid.status())));
+        return Err(Failure::general(format!(
+            "the paid API answered {} to an unpaid request",
+            unpaid.status()
+        )));
     }
     let value = unpaid.headers().get(PAYMENT_REQUIRED);
     let value = value.ok_or_else(|| Failure::general("the 402 has no PAYMENT-REQUIRED header"))?;
@@ -143,8 +146,7 @@ fn answer(teller: &Teller, status: StatusCode, headers: &HeaderMap, body: &Value
     let receipt = headers.get(PAYMENT_RESPONSE);
     let receipt = receipt.map(|value| decoded(value.as_bytes(), PAYMENT_RESPONSE)).transpose()?;
     let name = PAYMENT_RESPONSE.to_uppercase();
-    let seen =
-        [("status", json!(status.as_u16())), ("body", body.clone()), (name.as_str(), json!(receipt))];
+    let seen = [("status", json!(status.as_u16())), ("body", body.clone()), (name.as_str(), json!(receipt))];
     Ok(teller.step(6, "answer", "The answer, with the receipt in its header", &seen)?)
 }
 

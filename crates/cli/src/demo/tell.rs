@@ -43,7 +43,9 @@ impl Teller {
             Value::Object(_) => {
                 screen::line(&name)?;
                 let lines = serde_json::to_string_pretty(value).unwrap_or_default();
-                return lines.lines().try_for_each(|line| screen::line(&self.paint.dim(&format!("     {line}"))));
+                return lines
+                    .lines()
+                    .try_for_each(|line| screen::line(&self.paint.dim(&format!("     {line}"))));
             }
             other => other.to_string(),
         };
@@ -55,7 +57,11 @@ impl Teller {
         if self.json {
             return screen::line(&json!({ "done": good }).to_string());
         }
-        let verdict = if good { self.paint.green(&format!("\n✓ {says}")) } else { self.paint.red("\n✗ it did not") };
+        let verdict = if good {
+            self.paint.green(&format!("\n✓ {says}"))
+        } else {
+            self.paint.red("\n✗ it did not")
+        };
         screen::line(&verdict)?;
         screen::line(next)
     }

@@ -41,7 +41,8 @@ pub(super) fn registry(config: &Config, ledger: &Arc<SqliteLedger>) -> Result<Re
 }
 
 fn chain(network: &NetworkConfig) -> Result<Chain, Failure> {
-    let url = network.rpc.url().ok_or_else(|| Failure::general(format!("{}: its rpc is not set", network.id)))?;
+    let url =
+        network.rpc.url().ok_or_else(|| Failure::general(format!("{}: its rpc is not set", network.id)))?;
     let mut config = ChainConfig::new(network.id.clone(), Secret::new(url.to_string()));
     config.assets = network.extra_assets();
     config.confirmations = network.confirmations;
@@ -50,7 +51,8 @@ fn chain(network: &NetworkConfig) -> Result<Chain, Failure> {
     config.max_fee_per_gas = u128::from(network.gas.max_fee_gwei).saturating_mul(GWEI);
     config.gas_budget_per_day = network.gas.per_day_wei.map(|wei| -> U256 { wei.get() });
     for factory in &network.eip6492_factories {
-        let address = door::hex_array::<20>(factory).doing(|| format!("{}: eip6492_factories", network.id))?;
+        let address =
+            door::hex_array::<20>(factory).doing(|| format!("{}: eip6492_factories", network.id))?;
         config.factories.push(address.into());
     }
     Ok(Chain::new(config)?)
@@ -64,7 +66,9 @@ fn key(network: &NetworkConfig) -> Result<Key, Failure> {
         })
     };
     match &network.signer {
-        Signer::Env { key_env } => Key::from_hex(&set(key_env)?).doing(|| format!("{}: {key_env}", network.id)),
+        Signer::Env { key_env } => {
+            Key::from_hex(&set(key_env)?).doing(|| format!("{}: {key_env}", network.id))
+        }
         Signer::Keystore { path, passphrase_env } => Key::open(path, &set(passphrase_env)?)
             .doing(|| network.id.to_string())
             .map_err(|failure| failure.todo(format!("check the file and {passphrase_env}"))),

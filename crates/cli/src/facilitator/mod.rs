@@ -67,7 +67,9 @@ pub(crate) async fn run(args: FacilitatorArgs) -> Result<Exit, Failure> {
 async fn serve(config: &Config, stop: Stop) -> Result<Exit, Failure> {
     let metrics = if config.metrics { Some(recorder()?) } else { None };
     let server = Server::bind(config.listen).await.doing(|| format!("listen: {}", config.listen)).map_err(
-        |failure| failure.todo("is another one running? choose another address with `listen` or TOLLWAY_LISTEN"),
+        |failure| {
+            failure.todo("is another one running? choose another address with `listen` or TOLLWAY_LISTEN")
+        },
     )?;
     let ledger = stack::open_ledger(&config.ledger)?;
     let registry = build::registry(config, &ledger)?;
@@ -132,15 +134,14 @@ fn read(path: &Path) -> Result<Config, Failure> {
         ConfigError::Environment { .. } => problem.to_string(),
     };
     let mut config = Config::from_toml(&text).map_err(|error| Failure::general(wrong(&error)))?;
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    });
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let unknown = config.apply_env(variables).map_err(|error| Failure::general(wrong(&error)))?;
     for variable in unknown.iter().filter(|name| !OTHERS.contains(&name.as_str())) {
         tracing::warn!(variable, "the facilitator has no such setting");
     }
-    config.check().map_err(|problems| {
-        Failure::general(problems.0.iter().map(wrong).collect::<Vec<_>>().join("\n"))
-    })?;
+    config
+        .check()
+        .map_err(|problems| Failure::general(problems.0.iter().map(wrong).collect::<Vec<_>>().join("\n")))?;
     Ok(config)
 }

@@ -10,7 +10,9 @@ pub(super) fn line(text: &str, key: &str) -> Option<usize> {
     let mut found = None;
     for part in key.split('.') {
         let (name, index) = match part.split_once('[') {
-            Some((name, index)) => (name, tollway_protocol::door::decimal_u64(index.trim_end_matches(']')).ok()),
+            Some((name, index)) => {
+                (name, tollway_protocol::door::decimal_u64(index.trim_end_matches(']')).ok())
+            }
             None => (part, None),
         };
         let Some((_, value)) = table.iter().find(|(key, _)| key.get_ref() == name) else { break };

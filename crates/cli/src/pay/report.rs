@@ -77,7 +77,11 @@ pub(super) fn preview(preview: &Preview, payer: Option<Address>, json: bool) -> 
 }
 
 fn show(as_json: bool, json: &Value, text: &str) -> Result<Exit, Failure> {
-    if as_json { screen::line(&json.to_string())? } else { screen::line(text)? }
+    if as_json {
+        screen::line(&json.to_string())?
+    } else {
+        screen::line(text)?
+    }
     Ok(Exit::Ok)
 }
 

@@ -17,7 +17,8 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 pub(super) fn url(text: &str) -> Result<Url, Failure> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let wrong = |why: &str| {
-        Failure::new(Exit::Usage, format!("the URL can't be used: {why}")).todo("write it as https://host/path")
+        Failure::new(Exit::Usage, format!("the URL can't be used: {why}"))
+            .todo("write it as https://host/path")
     };
     let url = Url::parse(&whole).map_err(|error| wrong(&error.to_string()))?;
     match (url.scheme(), url.host_str()) {
@@ -52,7 +53,8 @@ fn headers(texts: &[String]) -> Result<HeaderMap, Failure> {
             Failure::new(Exit::Usage, format!("a header {what}")).todo("write it as -H 'Name: value'")
         };
         let (name, value) = text.split_once(':').ok_or_else(|| wrong("has no colon"))?;
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong("has an impossible name"))?;
+        let name =
+            HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong("has an impossible name"))?;
         let mut value = HeaderValue::from_str(value.trim())
             .map_err(|_| wrong(&format!("`{name}` has an impossible value")))?;
         value.set_sensitive(true);
@@ -94,7 +96,11 @@ mod tests {
     #[test]
     fn a_header_in_an_error_is_without_its_value() {
         let failure = headers(&["authorization: Bearer s3cret\u{1}".to_owned()]).unwrap_err();
-        assert!(failure.what.contains("authorization") && !failure.what.contains("s3cret"), "{}", failure.what);
+        assert!(
+            failure.what.contains("authorization") && !failure.what.contains("s3cret"),
+            "{}",
+            failure.what
+        );
         assert!(!headers(&["s3cret".to_owned()]).unwrap_err().what.contains("s3cret"));
     }
 

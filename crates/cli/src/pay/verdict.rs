@@ -51,7 +51,9 @@ fn exit(error: &PayError) -> Exit {
 
 fn said(error: &PayError) -> String {
     match error {
-        PayError::Send { error, origin } => format!("no answer from {origin}; nothing was paid: {}", chain(error)),
+        PayError::Send { error, origin } => {
+            format!("no answer from {origin}; nothing was paid: {}", chain(error))
+        }
         PayError::Declined(declined) => {
             let mut text = "nothing was paid: ".to_owned();
             match declined.rejected.as_slice() {
@@ -59,11 +61,17 @@ fn said(error: &PayError) -> String {
                 all => {
                     text.push_str("no offer can be paid");
                     for one in all {
-                        text.push_str(&format!("\n  offer {}: {}", one.index.saturating_add(1), unfit(&one.why)));
+                        text.push_str(&format!(
+                            "\n  offer {}: {}",
+                            one.index.saturating_add(1),
+                            unfit(&one.why)
+                        ));
                     }
                 }
             }
-            for more in [&declined.said, &declined.hint].into_iter().flatten() {
+            // Every seller says this first: no news.
+            let said = declined.said.as_ref().filter(|said| !said.eq_ignore_ascii_case("payment required"));
+            for more in [said, declined.hint.as_ref()].into_iter().flatten() {
                 text.push_str(&format!("\n  {more}"));
             }
             text
@@ -83,10 +91,18 @@ fn unfit(why: &Unfit) -> String {
 /// The library names its own methods after a colon; here the flags are named by the help.
 fn policy_text(policy: &PolicyError) -> String {
     let text = policy.to_string();
-    let cut = [": raise it with Policy", ": allow it with Policy", ": add it with Policy", ": lower it with Policy", ": see Policy", "; allow it with Policy", ": if that is right"]
-        .iter()
-        .filter_map(|tail| text.find(tail))
-        .min();
+    let cut = [
+        ": raise it with Policy",
+        ": allow it with Policy",
+        ": add it with Policy",
+        ": lower it with Policy",
+        ": see Policy",
+        "; allow it with Policy",
+        ": if that is right",
+    ]
+    .iter()
+    .filter_map(|tail| text.find(tail))
+    .min();
     cut.and_then(|at| text.get(..at)).unwrap_or(&text).to_owned()
 }
 
@@ -105,10 +121,13 @@ fn todo(error: &PayError, has_key: bool) -> Option<String> {
             Some("run the same command again: it sends this payment again, never a second one".to_owned())
         }
         PayError::NotAsked { .. } => Some("it asks for payment in a way that is not x402".to_owned()),
-        PayError::Send { .. } | PayError::TimedOut => Some("check the URL and the network, or raise --timeout".to_owned()),
-        PayError::Journal(_) => {
-            Some("nothing is paid without a journal: repair or remove what it names, or use --journal DIR".to_owned())
+        PayError::Send { .. } | PayError::TimedOut => {
+            Some("check the URL and the network, or raise --timeout".to_owned())
         }
+        PayError::Journal(_) => Some(
+            "nothing is paid without a journal: repair or remove what it names, or use --journal DIR"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -120,9 +139,10 @@ fn kept_todo(kept: &Kept, why: &str) -> String {
 fn unfit_todo(why: &Unfit, has_key: bool) -> Option<String> {
     match why {
         Unfit::Policy(policy) => policy_todo(policy),
-        Unfit::NoAccount { .. } if !has_key => {
-            Some("there is no key to pay with: set TOLLWAY_PRIVATE_KEY, or make one with `tollway wallet new`".to_owned())
-        }
+        Unfit::NoAccount { .. } if !has_key => Some(
+            "there is no key to pay with: set TOLLWAY_PRIVATE_KEY, or make one with `tollway wallet new`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -132,8 +152,12 @@ fn policy_todo(policy: &PolicyError) -> Option<String> {
         PolicyError::Network { network } => format!("allow it with --network {network}"),
         PolicyError::Cap { asked, .. } => format!("if it is worth that to you: --max {asked}"),
         PolicyError::Budget(_) => "raise --budget, or wait".to_owned(),
-        PolicyError::Recipient { asked, .. } => format!("if the seller confirms the new account: --pay-to {asked}"),
-        PolicyError::Insecure { .. } => "request it with https://, or pay all the same with --allow-http".to_owned(),
+        PolicyError::Recipient { asked, .. } => {
+            format!("if the seller confirms the new account: --pay-to {asked}")
+        }
+        PolicyError::Insecure { .. } => {
+            "request it with https://, or pay all the same with --allow-http".to_owned()
+        }
         _ => return None,
     };
     Some(text)

@@ -33,11 +33,7 @@ pub(crate) async fn listen(port: u16) -> Result<Server, Failure> {
 }
 
 /// The mechanism that settles on `net` from `key`'s account.
-pub(crate) fn mechanism(
-    net: &Net,
-    key: Key,
-    ledger: Arc<SqliteLedger>,
-) -> Result<ExactFacilitator, Failure> {
+pub(crate) fn mechanism(net: &Net, key: Key, ledger: Arc<SqliteLedger>) -> Result<ExactFacilitator, Failure> {
     let mut config = ChainConfig::new(net.network.clone(), Secret::new(net.rpc.url().to_owned()));
     config.poll = net.poll();
     Ok(ExactFacilitator::new(Chain::new(config)?, key, ledger))

@@ -51,8 +51,12 @@ impl Net {
             Some(84532) => Genesis::base_sepolia(),
             Some(8453) => Genesis::base(),
             _ => {
-                return Err(Failure::general(format!("--rpc {network}: there is no development kit for this network"))
-                    .todo("use eip155:84532 (Base Sepolia) or eip155:8453 (Base), as in `anvil --chain-id 84532`"));
+                return Err(Failure::general(format!(
+                    "--rpc {network}: there is no development kit for this network"
+                ))
+                .todo(
+                    "use eip155:84532 (Base Sepolia) or eip155:8453 (Base), as in `anvil --chain-id 84532`",
+                ));
             }
         };
         let rpc = Rpc::new(url)?;
@@ -70,7 +74,10 @@ impl Net {
         match &self.purse {
             Purse::Embedded(embedded) => embedded.0.fund(account),
             Purse::Outside(installed) => {
-                installed.fund(account).await.doing(|| format!("no ether for {account} on {}", self.network))?;
+                installed
+                    .fund(account)
+                    .await
+                    .doing(|| format!("no ether for {account} on {}", self.network))?;
             }
         }
         Ok(())

@@ -71,8 +71,11 @@ impl Shop {
         });
         let task = tokio::spawn(serving);
         tokio::time::timeout(READY_WITHIN, seller.ready()).await.map_err(|_| {
-            Failure::general(format!("the facilitator at {} does not say what it supports", shown(&facilitator)))
-                .todo("is it running? `curl URL/supported` must answer with kinds")
+            Failure::general(format!(
+                "the facilitator at {} does not say what it supports",
+                shown(&facilitator)
+            ))
+            .todo("is it running? `curl URL/supported` must answer with kinds")
         })?;
         Ok(Self { url, seller, stop, task })
     }

@@ -21,7 +21,9 @@ const LONGEST_KEY: u64 = 1024;
 
 /// Makes and shows the key that pays.
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true, long_about = "\
+#[command(
+    arg_required_else_help = true,
+    long_about = "\
 Makes and shows the key that pays: an encrypted keystore in the format of geth and Foundry, by
 default $TOLLWAY_HOME/keystore. Whoever has the file and its passphrase has the money: keep on it
 what you would carry in a purse.
@@ -30,7 +32,8 @@ Examples:
   tollway wallet new
   tollway wallet address
   tollway wallet balance --rpc https://mainnet.base.org --network base
-  tollway wallet import < key.hex")]
+  tollway wallet import < key.hex"
+)]
 pub(crate) struct WalletArgs {
     #[command(subcommand)]
     command: Command,
@@ -178,7 +181,8 @@ async fn balance(args: BalanceArgs) -> Result<Exit, Failure> {
         rows.push((asset.symbol, Amount::from(units).in_units(asset.decimals)));
     }
     if args.store.json {
-        let balances: serde_json::Map<_, _> = rows.into_iter().map(|(symbol, amount)| (symbol, json!(amount))).collect();
+        let balances: serde_json::Map<_, _> =
+            rows.into_iter().map(|(symbol, amount)| (symbol, json!(amount))).collect();
         let line = json!({ "address": address, "network": network.as_str(), "balances": balances });
         screen::line(&line.to_string())?;
     } else {

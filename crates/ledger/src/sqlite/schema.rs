@@ -144,8 +144,15 @@ fn pragma(connection: &Connection, name: &str) -> Result<i64, Failure> {
 /// Refuses a database of someone else's, or of a later version, before anything is written to it;
 /// says which version it has.
 fn known(connection: &Connection) -> Result<usize, Failure> {
-    let (application, version) = (pragma(connection, "application_id")?, pragma(connection, "user_version")?);
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    // One snapshot: another process may be making the tables just now.
+    connection.execute_batch("SAVEPOINT known")?;
+    let read = || {
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((pragma(connection, "application_id")?, pragma(connection, "user_version")?, tables))
+    };
+    let found: Result<(i64, i64, i64), Failure> = read();
+    connection.execute_batch("RELEASE known")?;
+    let (application, version, tables) = found?;
     if application != APPLICATION_ID && (application, version, tables) != (0, 0, 0) {
         return Err(LedgerError::Damaged("the file is a database, but not a Tollway ledger".into()).into());
     }
@@ -242,11 +249,13 @@ mod tests {
     #[test]
     fn many_processes_may_make_the_file_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let source = Source::File(folder.path().join("ledger.db"));
-        std::thread::scope(|scope| {
-            for opened in (0..8).map(|_| scope.spawn(|| source.writer())).collect::<Vec<_>>() {
-                opened.join().unwrap().map_err(LedgerError::from).unwrap();
-            }
-        });
+        for round in 0..20 {
+            let source = Source::File(folder.path().join(format!("{round}.db")));
+            std::thread::scope(|scope| {
+                for opened in (0..8).map(|_| scope.spawn(|| source.writer())).collect::<Vec<_>>() {
+                    opened.join().unwrap().map_err(LedgerError::from).unwrap();
+                }
+            });
+        }
     }
 }
