@@ -1,4 +1,5 @@
 //! Killed with SIGKILL at each point of a settlement, started again, and asked again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers may")]
 
 mod common;
 

@@ -67,6 +67,7 @@ pub struct Claimed {
     pub(crate) request: RequestId,
     /// Tells this claim of the row from every earlier and later one.
     pub(crate) turn: i64,
+    pub(crate) transaction: Option<String>,
 }
 
 impl Claimed {
@@ -80,6 +81,13 @@ impl Claimed {
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.request
+    }
+
+    /// The transaction that an earlier attempt to settle was told of: every later answer names it, or
+    /// the one that took its place.
+    #[must_use]
+    pub fn transaction(&self) -> Option<&str> {
+        self.transaction.as_deref()
     }
 
     /// Checks a facilitator's answer against this payment: successful, on its network, by its payer,

@@ -285,7 +285,8 @@ impl Gate {
 
     fn settle(claimed: Claimed, ran: bool, attempted: bool) -> (State, Effect) {
         let request = Box::new(claimed.payment().to_request());
-        let settling = Settling { claimed, ran, transaction: None, attempted, asked_again: false };
+        let transaction = claimed.transaction().map(str::to_owned);
+        let settling = Settling { claimed, ran, transaction, attempted, asked_again: false };
         (State::Settling(Box::new(settling)), Effect::Settle(request))
     }
 }

@@ -21,10 +21,14 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub async fn start(bench: &Path, payer: Address, signers: &[Address], receivers: &[Address]) -> Result<Self> {
-        let list = |addresses: &[Address]| {
-            addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
-        };
+    pub async fn start(
+        bench: &Path,
+        payer: Address,
+        signers: &[Address],
+        receivers: &[Address],
+    ) -> Result<Self> {
+        let list =
+            |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",");
         let mut child = Command::new("node")
             .arg(bench.join("chain.mjs"))
             .env("PAYER", payer.to_string())

@@ -148,7 +148,8 @@ async fn bench_all(
             refused(&sample)?;
             figures.add(Phase::Refuse, sample);
             for concurrency in [1, 8] {
-                let (sample, gas) = settled(&mut chain, peer, &mut payer, options.settle, concurrency).await?;
+                let (sample, gas) =
+                    settled(&mut chain, peer, &mut payer, options.settle, concurrency).await?;
                 figures.gas.extend(gas);
                 figures.add(Phase::Settle(concurrency), sample);
             }
@@ -234,4 +235,3 @@ fn about(options: &Options) -> String {
         says("node"),
     )
 }
-

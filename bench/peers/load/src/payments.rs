@@ -59,7 +59,13 @@ impl Payer {
     }
 
     /// Requests to `path`, each with a payment of its own for the same offer.
-    pub fn requests(&mut self, path: &str, pay_to: Address, count: usize, fault: Fault) -> Result<Vec<Vec<u8>>> {
+    pub fn requests(
+        &mut self,
+        path: &str,
+        pay_to: Address,
+        count: usize,
+        fault: Fault,
+    ) -> Result<Vec<Vec<u8>>> {
         (0..count).map(|_| self.request(path, pay_to, fault)).collect()
     }
 

@@ -96,7 +96,10 @@ fn rows() -> Vec<Row> {
 
 pub fn markdown(figures: &BTreeMap<Kind, Figures>, about: &str) -> String {
     let mut text = String::from("# What verifying and settling cost\n\n");
-    let _ = writeln!(text, "Written by `bench/run --write`; [README.md](README.md) says what is measured and how.\n");
+    let _ = writeln!(
+        text,
+        "Written by `bench/run --write`; [README.md](README.md) says what is measured and how.\n"
+    );
     let _ = writeln!(text, "{about}\n");
     let ours = figures.get(&Kind::Tollway);
     let others = || figures.keys().filter(|kind| **kind != Kind::Tollway || ours.is_none());
@@ -124,8 +127,10 @@ pub fn markdown(figures: &BTreeMap<Kind, Figures>, about: &str) -> String {
     cells.resize(header.len(), String::new());
     line(&mut text, &cells);
 
-    text.push_str("\nMedians of the rounds; round trips, calls and gas are means. CPU is the facilitator's process, \
-        user and system.\n\n## JSON-RPC calls per payment\n\n");
+    text.push_str(
+        "\nMedians of the rounds; round trips, calls and gas are means. CPU is the facilitator's process, \
+        user and system.\n\n## JSON-RPC calls per payment\n\n",
+    );
     for (kind, figures) in figures {
         for (name, phase) in [("verify", Phase::Verify(16)), ("settle", Phase::Settle(1))] {
             let _ = writeln!(text, "- {}, {name}: {}", kind.name(), figures.calls(phase));

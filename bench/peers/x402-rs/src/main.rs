@@ -51,11 +51,7 @@ impl x402_types::scheme::X402SchemeId for Exact {
 }
 
 impl X402SchemeFacilitatorBuilder<&Chain> for Exact {
-    fn build(
-        &self,
-        chain: &Chain,
-        config: Option<Value>,
-    ) -> Result<Box<dyn X402SchemeFacilitator>, Failure> {
+    fn build(&self, chain: &Chain, config: Option<Value>) -> Result<Box<dyn X402SchemeFacilitator>, Failure> {
         V2Eip155Exact.build(chain.0.clone(), config)
     }
 }
@@ -86,10 +82,8 @@ async fn main() -> Result<(), Failure> {
     if registry.values().next().is_none() {
         return Err("no scheme was registered".into());
     }
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers(Any);
+    let cors =
+        CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::POST]).allow_headers(Any);
     let app = Router::new()
         .merge(handlers::routes().with_state(Arc::new(FacilitatorLocal::new(registry))))
         .layer(cors);

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: PayArgs) -> Result<Exit, Failure> {
         let preview = payer.dry_run(request).await;
         return match preview {
             Ok(preview) => report::preview(&preview, account, args.json),
-            Err(error) => verdict::failed(error, &args, account),
+            Err(error) => verdict::failed(&error, &args, account),
         };
     }
     match payer.pay(request).await {
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: PayArgs) -> Result<Exit, Failure> {
             report::paid(paid.payment.as_ref(), paid.response.status(), account, args.json);
             body::write(paid.response, &args).await
         }
-        Err(error) => verdict::failed(error, &args, account),
+        Err(error) => verdict::failed(&error, &args, account),
     }
 }
 

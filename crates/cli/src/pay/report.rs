@@ -77,11 +77,8 @@ pub(super) fn preview(preview: &Preview, payer: Option<Address>, json: bool) -> 
 }
 
 fn show(as_json: bool, json: &Value, text: &str) -> Result<Exit, Failure> {
-    if as_json {
-        screen::line(&json.to_string())?
-    } else {
-        screen::line(text)?
-    }
+    let said = if as_json { json.to_string() } else { text.to_owned() };
+    screen::line(&said)?;
     Ok(Exit::Ok)
 }
 

@@ -9,14 +9,14 @@ use crate::exit::{Exit, Failure, chain};
 use crate::screen;
 
 /// Ends a call that returned no answer.
-pub(super) fn failed(error: PayError, args: &PayArgs, payer: Option<Address>) -> Result<Exit, Failure> {
-    let failure = Failure::new(exit(&error), said(&error));
-    let failure = match todo(&error, payer.is_some()) {
+pub(super) fn failed(error: &PayError, args: &PayArgs, payer: Option<Address>) -> Result<Exit, Failure> {
+    let failure = Failure::new(exit(error), said(error));
+    let failure = match todo(error, payer.is_some()) {
         Some(todo) => failure.todo(todo),
         None => failure,
     };
     // What is not x402 passes through, also with the status 402.
-    if let PayError::NotAsked { answer, .. } = &error {
+    if let PayError::NotAsked { answer, .. } = error {
         body::write_answer(answer, args)?;
     }
     if !args.json {

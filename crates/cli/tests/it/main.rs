@@ -1,4 +1,5 @@
 //! The real binary, as people and scripts run it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers may")]
 
 #[path = "../common/mod.rs"]
 mod common;

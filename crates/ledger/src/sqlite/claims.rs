@@ -73,7 +73,7 @@ pub(super) fn claim(
                 turn,
                 seconds(keep_until)
             ])?;
-        return Ok(Claim::New(Claimed { bound, request, turn }));
+        return Ok(Claim::New(Claimed { bound, request, turn, transaction: None }));
     };
     let transaction = row.hash;
     if row.state == "delivered" {
@@ -92,7 +92,7 @@ pub(super) fn claim(
             "UPDATE claims SET holder = ?2, turn = ?3, keep_until = max(keep_until, ?4) WHERE key = ?1",
         )?
         .execute(params![key.as_str(), lease.instance, turn, seconds(keep_until)])?;
-    let claimed = Claimed { bound, request, turn };
+    let claimed = Claimed { bound, request, turn, transaction };
     match (row.state.as_str(), row.settlement) {
         ("claimed", _) => Ok(Claim::New(claimed)),
         ("settling", _) => Ok(Claim::Resume(claimed)),

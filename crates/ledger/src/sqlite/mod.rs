@@ -167,7 +167,8 @@ impl Claims for SqliteLedger {
     }
 
     async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError> {
-        let claimed = Claimed { bound: claimed.bound.clone(), ..*claimed };
+        let claimed =
+            Claimed { bound: claimed.bound.clone(), transaction: claimed.transaction.clone(), ..*claimed };
         self.write(move |db, lease| claims::settling(db, lease, &claimed)).await
     }
 

@@ -146,6 +146,7 @@ pub async fn i05_a_pending_payment_resumes<S: Site>(site: &S) {
     ledger.pending(claimed, Some("0xaa")).await.unwrap();
     let Claim::Resume(claimed) = present(&ledger, 1).await else { panic!("not resumed") };
     assert_eq!((claimed.payment(), claimed.request()), (&payment(1), request("/a")));
+    assert_eq!(claimed.transaction(), Some("0xaa"), "i18: what was told once can be told again");
     assert!(matches!(present(&ledger, 1).await, Claim::Busy { transaction: Some(hash) } if hash == "0xaa"));
     // What is known stays known when nothing new is said.
     ledger.settling(&claimed).await.unwrap();

@@ -181,7 +181,7 @@ async fn x402rs_26_a_final_failure_to_settle_is_402_with_challenge_and_failed_re
 }
 
 #[tokio::test]
-async fn rs07_pending_is_asked_about_once_more_and_then_reported_with_its_transaction() {
+async fn i18_rs07_pending_is_asked_about_once_more_and_then_reported_with_its_transaction() {
     let shop = Shop::open().await;
     let pending = Fault::Settlement(|s| {
         s.success = false;
@@ -199,9 +199,12 @@ async fn rs07_pending_is_asked_about_once_more_and_then_reported_with_its_transa
     assert_eq!(receipt.error_reason.unwrap().reason(), Reason::SettlementPending);
     assert_eq!(receipt.transaction.as_deref(), Some("0xdead"));
     assert!(!got.text().contains("sunny"));
+    // i18: an answer that knows nothing still names what an earlier one named.
+    shop.fault_settle([Fault::Unknown]);
+    assert_eq!(client.pay("0x01").await.receipt().unwrap().transaction.as_deref(), Some("0xdead"));
     // The same payment again: settled, then served.
     let got = client.pay("0x01").await;
-    assert_eq!((got.status, shop.settles(), shop.charged()), (StatusCode::OK, 3, 1));
+    assert_eq!((got.status, shop.settles(), shop.charged()), (StatusCode::OK, 4, 1));
     shop.fault_settle([pending]);
     assert_eq!(client.pay("0x02").await.status, StatusCode::OK, "the second question may find it settled");
 }
