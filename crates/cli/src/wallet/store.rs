@@ -1,8 +1,8 @@
 //! The keystore's file.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use alloy_primitives::Address;
@@ -36,12 +36,12 @@ pub(super) fn save(key: &Key, path: &Path, passphrase: &Secret<String>) -> Resul
     let text = fs::read(temporary.path().join("key")).doing(doing)?;
     let mut document: Map<String, Value> = serde_json::from_slice(&text).doing(doing)?;
     document.insert("address".to_owned(), hex::encode(key.address()).into());
-    // Whole or not at all, and never over another.
-    let whole = temporary.path().join("whole");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole).doing(doing)?;
+    // Whole or not at all, for its owner alone, and never over another.
+    let mut file = tempfile::NamedTempFile::new_in(directory).doing(doing)?;
     file.write_all(Value::Object(document).to_string().as_bytes()).doing(doing)?;
-    file.sync_all().doing(doing)?;
-    fs::hard_link(&whole, path).doing(doing)
+    file.as_file().sync_all().doing(doing)?;
+    file.persist_noclobber(path).doing(doing)?;
+    File::open(directory).doing(doing)?.sync_all().doing(doing)
 }
 
 /// The address in a keystore; with the passphrase where the file does not say it.

@@ -1,16 +1,19 @@
 //! `tollway pay`, where something is paid.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::get;
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::process::Command;
 use tollway_protocol::header::{self, PAYMENT_REQUIRED, PAYMENT_SIGNATURE};
 
 use crate::common::{Dev, files, run, tollway};
+
+const PAY_TO: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
 
 #[tokio::test]
 async fn an_answer_can_go_to_a_file_with_its_headers() {
@@ -80,63 +83,77 @@ async fn i16_the_key_is_in_no_output_no_log_and_no_file() {
     }
 }
 
-/// A seller that takes a payment and breaks down, and the payments that it saw.
-async fn broken_seller(offer: Value) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A seller that takes payments at another account on each path and breaks down; and the payments that it saw.
+async fn broken_seller() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/data", listener.local_addr().unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let challenge = serde_json::json!({ "x402Version": 2, "resource": { "url": url }, "accepts": [offer] });
-    let challenge =
-        header::encode(&serde_json::from_value::<tollway_protocol::Challenge>(challenge).unwrap());
-    let notes = seen.clone();
+    let (base, notes) = (url.clone(), seen.clone());
     let answer = move |request: Request| {
-        let (notes, challenge) = (notes.clone(), challenge.clone());
+        let (base, notes) = (base.clone(), notes.clone());
         async move {
             let mut response = Response::new(axum::body::Body::from("out of order"));
-            match request.headers().get(PAYMENT_SIGNATURE) {
-                Some(payment) => {
-                    notes.lock().unwrap().push(payment.to_str().unwrap().to_owned());
-                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                }
-                None => {
-                    *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
-                    response
-                        .headers_mut()
-                        .insert(PAYMENT_REQUIRED, HeaderValue::from_str(&challenge).unwrap());
-                }
+            if let Some(payment) = request.headers().get(PAYMENT_SIGNATURE) {
+                notes.lock().unwrap().push(payment.to_str().unwrap().to_owned());
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                return response;
             }
+            *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+            let challenge = HeaderValue::from_str(&challenge(&base, request.uri().path())).unwrap();
+            response.headers_mut().insert(PAYMENT_REQUIRED, challenge);
             response
         }
     };
-    let app = Router::new().route("/data", get(answer));
-    tokio::spawn(async { axum::serve(listener, app).await });
+    tokio::spawn(async { axum::serve(listener, Router::new().fallback(answer)).await });
     (url, seen)
+}
+
+fn challenge(base: &str, path: &str) -> String {
+    let account = if path == "/other" { "0x4242424242424242424242424242424242424242" } else { PAY_TO };
+    let offer = json!({
+        "scheme": "exact", "network": "eip155:84532", "amount": "10000", "maxTimeoutSeconds": 300,
+        "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "payTo": account,
+        "extra": { "name": "USDC", "version": "2" },
+    });
+    let challenge =
+        json!({ "x402Version": 2, "resource": { "url": format!("{base}{path}") }, "accepts": [offer] });
+    header::encode(&serde_json::from_value::<tollway_protocol::Challenge>(challenge).unwrap())
+}
+
+fn pay_with_some_key(home: &Path, args: &[&str]) -> Command {
+    let mut command = tollway(home, &[&["--log", "trace", "pay"], args].concat());
+    command.env("TOLLWAY_PRIVATE_KEY", format!("0x{}", "18".repeat(32)));
+    command
 }
 
 #[tokio::test]
 async fn i13_a_call_after_an_unknown_outcome_sends_the_same_payment_again() {
     let home = tempfile::tempdir().unwrap();
-    let offer = serde_json::json!({
-        "scheme": "exact", "network": "eip155:84532", "amount": "10000", "maxTimeoutSeconds": 300,
-        "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
-        "payTo": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C",
-        "extra": { "name": "USDC", "version": "2" },
-    });
-    let (url, seen) = broken_seller(offer).await;
-    let pay = |args: &[&str]| {
-        let mut command = tollway(home.path(), args);
-        command.env("TOLLWAY_PRIVATE_KEY", format!("0x{}", "18".repeat(32)));
-        command
-    };
+    let (url, seen) = broken_seller().await;
     let mut log = String::new();
     for _ in 0..2 {
-        let done = run(pay(&["--log", "trace", "pay", &url])).await.ended_with(5);
+        let done = run(pay_with_some_key(home.path(), &[&url])).await.ended_with(5);
         assert!(done.stderr.contains("run the same command again"), "{}", done.stderr);
         log.push_str(&done.stderr);
     }
     let payments = seen.lock().unwrap().clone();
-    assert!(!log.contains(&payments[0]), "i16: whoever reads the log could spend it");
     assert!(payments.len() >= 2 && payments.iter().all(|one| *one == payments[0]), "{payments:?}");
-    let done = run(pay(&["pay", "--dry-run", &url])).await.ended_with(0);
+    assert!(!log.contains(&payments[0]), "i16: whoever reads the log could spend it");
+    let done = run(pay_with_some_key(home.path(), &["--dry-run", &url])).await.ended_with(0);
     assert!(done.stdout.contains("would send again"), "{}", done.stdout);
+}
+
+#[tokio::test]
+async fn i12_a_site_that_asks_for_another_account_is_declined_until_a_person_allows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, seen) = broken_seller().await;
+    let other = format!("{url}/other");
+    run(pay_with_some_key(home.path(), &[&url])).await.ended_with(5);
+    let paid = seen.lock().unwrap().len();
+    let done = run(pay_with_some_key(home.path(), &[&other])).await.ended_with(3);
+    assert!(done.stderr.contains("--pay-to 0x4242") && done.stderr.contains(PAY_TO), "{}", done.stderr);
+    assert_eq!(seen.lock().unwrap().len(), paid);
+    let account = format!("0x{}", "42".repeat(20));
+    run(pay_with_some_key(home.path(), &[&other, "--pay-to", &account])).await.ended_with(5);
+    assert!(seen.lock().unwrap().len() > paid, "it was sent");
 }

@@ -66,7 +66,7 @@ impl ExactFacilitator {
         let refusal = match payment.clone().at(self.chain.now(host_now())) {
             Err(refusal) => refusal,
             Ok(verified) => match self.chain.verify(&job.payment, &job.effects).await {
-                Ok(()) => return self.start(verified, job),
+                Ok(()) => return self.start(verified, &job),
                 Err(refusal) => refusal,
             },
         };
@@ -91,7 +91,7 @@ impl ExactFacilitator {
         let last = job.effects.window.closes.minus(MIN_REMAINING_SECONDS);
         match self.chain.find_use(&job.payment).await {
             Ok(Some(receipt)) => match payment.at(last) {
-                Ok(verified) => self.adopt(verified, job, receipt.transaction_hash),
+                Ok(verified) => self.adopt(verified, &job, receipt.transaction_hash),
                 Err(refusal) => Err(Outcome::NotSettled { refusal, transaction: None }),
             },
             Ok(None) => Err(Outcome::NotSettled { refusal, transaction: None }),
@@ -113,17 +113,14 @@ impl ExactFacilitator {
         self.fly(job, move |this, flight| async move { this.resume(record, resumed, flight).await })
     }
 
-    fn start(&self, verified: Verified, job: Job) -> Result<watch::Receiver<Progress>, Outcome> {
+    fn start(&self, verified: Verified, job: &Job) -> Result<watch::Receiver<Progress>, Outcome> {
         let new = job.clone();
-        self.fly(&job, move |this, flight| async move { this.settle_new(verified, new, flight).await })
+        self.fly(job, move |this, flight| async move { this.settle_new(verified, new, flight).await })
     }
 
-    fn adopt(&self, verified: Verified, job: Job, hash: B256) -> Result<watch::Receiver<Progress>, Outcome> {
+    fn adopt(&self, verified: Verified, job: &Job, hash: B256) -> Result<watch::Receiver<Progress>, Outcome> {
         let new = job.clone();
-        self.fly(
-            &job,
-            move |this, flight| async move { this.take_over(&verified, hash, &new, &flight).await },
-        )
+        self.fly(job, move |this, flight| async move { this.take_over(&verified, hash, &new, &flight).await })
     }
 
     /// Runs `work` as the payment's one flight, apart from whoever asked for it.
