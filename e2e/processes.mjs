@@ -1,5 +1,7 @@
 // Child processes of a test: started by their ready line, waited for with a bound, killed on exit.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -21,13 +23,18 @@ export function tollway(...args) {
   return [binary, ...args];
 }
 
+// Of this run alone: what an earlier one has paid, and to whom, would be remembered.
+const journal = mkdtempSync(join(tmpdir(), "tollway-e2e-"));
 const alive = new Set();
-process.once("exit", () => alive.forEach((child) => child.kill("SIGKILL")));
+process.once("exit", () => {
+  alive.forEach((child) => child.kill("SIGKILL"));
+  rmSync(journal, { recursive: true, force: true });
+});
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // so that "exit" is run
 
 function start([program, ...args], env) {
   const child = spawn(program, args, {
-    env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1", ...env },
+    env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1", TOLLWAY_HOME: journal, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   alive.add(child);

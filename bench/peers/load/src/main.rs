@@ -187,7 +187,7 @@ async fn settled(
     let requests = Arc::new(payer.requests("/settle", peer.pay_to, count, Fault::None)?);
     let before = chain.balance(peer.pay_to).await?;
     let sample = phase(peer, &requests, concurrency).await?;
-    let mut gas = Vec::new();
+    let (mut gas, mut told) = (Vec::new(), String::new());
     for (status, body) in &sample.answers {
         let answer: Value = serde_json::from_slice(body).unwrap_or_default();
         if answer["success"] == true
@@ -195,9 +195,12 @@ async fn settled(
         {
             gas.push(used);
         } else {
-            let told: String = String::from_utf8_lossy(body).chars().take(200).collect();
-            eprintln!("{} did not settle: {status} {told}", peer.kind.name());
+            told = format!("{status} {}", String::from_utf8_lossy(body)).chars().take(250).collect();
         }
+    }
+    if gas.len() < count {
+        let failed = count - gas.len();
+        eprintln!("{}: {failed} of {count} did not settle, the last: {told}", peer.kind.name());
     }
     let earned = chain.balance(peer.pay_to).await?.saturating_sub(before);
     ensure!(

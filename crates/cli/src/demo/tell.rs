@@ -37,7 +37,7 @@ impl Teller {
 
     /// A fact on its line, or a document below its name.
     fn fact(&self, name: &str, value: &Value) -> io::Result<()> {
-        let name = format!("   {:<22}", words(name));
+        let name = format!("   {:<26}", words(name));
         let text = match value {
             Value::String(text) => text.clone(),
             Value::Object(_) => {
@@ -57,12 +57,9 @@ impl Teller {
         if self.json {
             return screen::line(&json!({ "done": good }).to_string());
         }
-        let verdict = if good {
-            self.paint.green(&format!("\n✓ {says}"))
-        } else {
-            self.paint.red("\n✗ it did not")
-        };
-        screen::line(&verdict)?;
+        let verdict =
+            if good { self.paint.green(&format!("✓ {says}")) } else { self.paint.red("✗ it did not") };
+        screen::line(&format!("\n{verdict}"))?;
         screen::line(next)
     }
 }
