@@ -31,6 +31,7 @@ bench/run [options]
   --rounds N        how often every facilitator has its turn; 5
   --verify N        payments verified per turn and concurrency; 1000
   --settle N        payments settled per turn and concurrency; 40
+  --phases A,B      of verify, refuse, settle; all
   --delay MS        how far away the chain is, per RPC round trip; 0
   --only A,B        of tollway, x402-rs, typescript; all
   --write           also into bench/RESULTS.md
@@ -44,6 +45,7 @@ struct Options {
     settle: usize,
     delay: Duration,
     only: Vec<Kind>,
+    phases: Vec<String>,
     write: bool,
     check: bool,
 }
@@ -55,6 +57,7 @@ fn options() -> Result<Options> {
         settle: 40,
         delay: Duration::ZERO,
         only: Kind::ALL.to_vec(),
+        phases: ["verify", "refuse", "settle"].map(str::to_owned).to_vec(),
         write: false,
         check: false,
     };
@@ -71,6 +74,7 @@ fn options() -> Result<Options> {
                 let kinds = kinds.split(',').map(|word| Kind::of(word).context(USAGE));
                 options.only = kinds.collect::<Result<_>>()?;
             }
+            "--phases" => options.phases = value()?.split(',').map(str::to_owned).collect(),
             "--write" => options.write = true,
             "--check" => options.check = true,
             _ => bail!("{USAGE}"),
@@ -139,15 +143,18 @@ async fn bench_all(
         for peer in &peers {
             eprintln!("round {round} of {}: {}", options.rounds, peer.kind.name());
             let figures = figures.entry(peer.kind).or_default();
-            for concurrency in [1, 16, 64] {
+            let wanted = |name: &str| options.phases.iter().any(|phase| phase == name);
+            for concurrency in [1, 16, 64].into_iter().filter(|_| wanted("verify")) {
                 let sample = phase(peer, &verify, concurrency).await?;
                 verified(&sample)?;
                 figures.add(Phase::Verify(concurrency), sample);
             }
-            let sample = phase(peer, &refuse, 16).await?;
-            refused(&sample)?;
-            figures.add(Phase::Refuse, sample);
-            for concurrency in [1, 8] {
+            if wanted("refuse") {
+                let sample = phase(peer, &refuse, 16).await?;
+                refused(&sample)?;
+                figures.add(Phase::Refuse, sample);
+            }
+            for concurrency in [1, 8].into_iter().filter(|_| wanted("settle")) {
                 let (sample, gas) =
                     settled(&mut chain, peer, &mut payer, options.settle, concurrency).await?;
                 figures.gas.extend(gas);

@@ -7,6 +7,7 @@
     reason = "all of this is tests, their helpers too"
 )]
 
+mod attack;
 mod build;
 mod common;
 mod crash;
