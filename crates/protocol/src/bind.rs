@@ -117,6 +117,10 @@ pub struct Verified(Bound);
 /// Seconds that a payment must still be valid for when it is judged: it has to reach a block.
 pub const MIN_REMAINING_SECONDS: u64 = 6;
 
+/// Seconds by which a payment may be valid for longer than its offer's `maxTimeoutSeconds`, for clocks that differ.
+/// What is valid for ever is never known to have failed.
+pub const MAX_WINDOW_SLACK_SECONDS: u64 = 3_600;
+
 /// Whether `accepted`, as the payer echoed it, is `offer`: every member equal, but for `extra`,
 /// where the payer may have added to the seller's. Addresses are compared as addresses.
 ///
@@ -265,10 +269,11 @@ impl Bound {
         &self.effects.key
     }
 
-    /// Checks the window against `now`: open, and for [`MIN_REMAINING_SECONDS`] more.
+    /// Checks the window against `now`: open, for [`MIN_REMAINING_SECONDS`] more, and not for much longer than
+    /// the offer's `maxTimeoutSeconds` ([`MAX_WINDOW_SLACK_SECONDS`]).
     ///
     /// # Errors
-    /// [`Reason::NotYetValid`] or [`Reason::Expired`].
+    /// [`Reason::NotYetValid`], [`Reason::Expired`] or [`Reason::WindowTooLong`].
     pub fn at(self, now: UnixTime) -> Result<Verified, Refusal> {
         let Window { opens, closes } = self.effects.window;
         let refuse = |reason, message| Err(self.effects.refuse(reason, message));
@@ -276,6 +281,13 @@ impl Bound {
             return refuse(
                 Reason::Expired,
                 format!("valid until {closes}, it is {now} and {MIN_REMAINING_SECONDS} s must remain"),
+            );
+        }
+        let longest = self.offer().max_timeout_seconds.saturating_add(MAX_WINDOW_SLACK_SECONDS);
+        if closes > now.plus(longest) {
+            return refuse(
+                Reason::WindowTooLong,
+                format!("valid until {closes}, it is {now} and {longest} s are the most"),
             );
         }
         if opens > now {

@@ -146,6 +146,9 @@ reasons! {
     /// Too early.
     NotYetValid { core: "payment_not_yet_valid", evm: "invalid_exact_evm_payload_authorization_valid_after", also: ["permit2_not_yet_valid", "permit2_payment_too_early"];
         402, Same, "The payment is valid from a later time: check the clock, then send it again." }
+    /// Valid for far longer than the offer asked.
+    WindowTooLong { core: "payment_window_too_long";
+        402, Fresh, "Sign for no longer than the offer's maxTimeoutSeconds." }
     /// The token's EIP-712 name or version is not in the offer.
     MissingDomain { core: "missing_eip712_domain", evm: "invalid_exact_evm_missing_eip712_domain";
         402, Never, "The seller must put the token's EIP-712 name and version in the offer's extra." }
@@ -203,6 +206,9 @@ reasons! {
     /// The facilitator can't pay for gas, or is shutting down.
     FacilitatorUnavailable { core: "facilitator_unavailable", also: ["facilitator_insufficient_balance"];
         503, Later, "The facilitator can't settle just now: send the same payment again later." }
+    /// The payer's payments keep failing on chain.
+    PayerSuspended { core: "payer_suspended";
+        402, Never, "Payments from this account passed every check and then failed on chain: try again in a day." }
     /// The payment has bought something already.
     PaymentSpent { core: "payment_already_spent";
         409, Fresh, "This payment has been used for a delivery; the transaction is named. Pay again for another." }

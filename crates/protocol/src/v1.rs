@@ -123,6 +123,49 @@ pub struct Settlement {
 #[error("`{0}` is neither a v1 network name nor a CAIP-2 id")]
 pub struct UnknownNetwork(pub String);
 
+/// Every member that either version has. What one version doesn't know the other may: carried over as it is, it
+/// would stand beside the typed member of that name, and readers differ in which of the two they take.
+const MEMBERS: &[&str] = &[
+    "x402Version",
+    "scheme",
+    "network",
+    "amount",
+    "maxAmountRequired",
+    "asset",
+    "payTo",
+    "maxTimeoutSeconds",
+    "extra",
+    "resource",
+    "description",
+    "mimeType",
+    "outputSchema",
+    "serviceName",
+    "tags",
+    "iconUrl",
+    "url",
+    "error",
+    "accepts",
+    "accepted",
+    "payload",
+    "extensions",
+    "paymentPayload",
+    "paymentRequirements",
+    "success",
+    "errorReason",
+    "errorMessage",
+    "payer",
+    "transaction",
+    "isValid",
+    "invalidReason",
+    "invalidMessage",
+];
+
+/// The members that neither version knows.
+fn foreign(unknown: &Object) -> Object {
+    let known = |key: &String| MEMBERS.iter().any(|member| member.eq_ignore_ascii_case(key));
+    Object(unknown.0.iter().filter(|(key, _)| !known(key)).map(|(k, v)| (k.clone(), v.clone())).collect())
+}
+
 fn network(name: &str) -> Result<Network, UnknownNetwork> {
     Network::any(name).map_err(|_| UnknownNetwork(name.chars().take(64).collect()))
 }
@@ -143,7 +186,7 @@ impl Offer {
             max_timeout_seconds: offer.max_timeout_seconds,
             asset: offer.asset.clone(),
             extra: offer.extra.clone(),
-            unknown: offer.unknown.clone(),
+            unknown: foreign(&offer.unknown),
         })
     }
 
@@ -160,7 +203,7 @@ impl Offer {
             pay_to: self.pay_to.clone(),
             max_timeout_seconds: self.max_timeout_seconds,
             extra: self.extra.clone(),
-            unknown: self.unknown.clone(),
+            unknown: foreign(&self.unknown),
         })
     }
 }
@@ -171,7 +214,7 @@ impl Challenge {
     pub fn of(challenge: &wire::Challenge) -> Self {
         let accepts =
             challenge.accepts.iter().filter_map(|offer| Offer::of(offer, &challenge.resource)).collect();
-        let unknown = challenge.unknown.clone();
+        let unknown = foreign(&challenge.unknown);
         Self { x402_version: Version, error: challenge.error.clone(), accepts, unknown }
     }
 
@@ -192,7 +235,7 @@ impl Challenge {
             },
             accepts: self.accepts.iter().filter_map(|offer| offer.to_v2().ok()).collect(),
             extensions: Object::new(),
-            unknown: self.unknown.clone(),
+            unknown: foreign(&self.unknown),
         }
     }
 }
@@ -206,7 +249,7 @@ impl Payment {
             scheme: payment.accepted.scheme.clone(),
             network: payment.accepted.network.v1_name()?.to_owned(),
             payload: payment.payload.clone(),
-            unknown: payment.unknown.clone(),
+            unknown: foreign(&payment.unknown),
         })
     }
 
@@ -231,7 +274,7 @@ impl Payment {
             },
             payload: self.payload.clone(),
             extensions: Object::new(),
-            unknown: self.unknown.clone(),
+            unknown: foreign(&self.unknown),
         })
     }
 }
@@ -257,7 +300,7 @@ impl Settlement {
             transaction: settlement.transaction.clone().unwrap_or_default(),
             network: settlement.network.v1_name().unwrap_or(settlement.network.as_str()).to_owned(),
             payer: settlement.payer.clone(),
-            unknown: settlement.unknown.clone(),
+            unknown: foreign(&settlement.unknown),
         }
     }
 
@@ -271,7 +314,7 @@ impl Settlement {
             error_reason: self.error_reason.clone(),
             transaction: (!self.transaction.is_empty()).then(|| self.transaction.clone()),
             payer: self.payer.clone(),
-            unknown: self.unknown.clone(),
+            unknown: foreign(&self.unknown),
             ..wire::Settlement::new(self.success, network)
         })
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use alloy_primitives::{Address, U256};
 use tokio::sync::watch;
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
@@ -17,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) hash: Option<String>,
     /// How it ended.
     pub(crate) outcome: Option<Outcome>,
+    /// Whether its transaction is mined, so that the payer's balance shows it.
+    pub(crate) mined: bool,
 }
 
 /// All of them.
@@ -25,7 +28,7 @@ pub(crate) struct Flights(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    open: Mutex<HashMap<PaymentKey, (TransferWithAuthorization, watch::Receiver<Progress>)>>,
+    open: Mutex<HashMap<PaymentKey, (Load, watch::Receiver<Progress>)>>,
     landed: tokio::sync::Notify,
 }
 
@@ -44,18 +47,45 @@ pub(crate) enum Boarding {
     Passenger(watch::Receiver<Progress>),
     /// Another payment with the same key is in the air.
     Taken,
+    /// The payer's balance is promised to its payments in the air.
+    Overdrawn,
+    /// As many are in the air as can be.
+    Full,
+}
+
+/// The most settlements in the air at a time.
+const MOST: usize = 1024;
+
+/// A payment as far as it can clash with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) token: Address,
+    pub(crate) transfer: TransferWithAuthorization,
+    /// What the payer has, where it was asked.
+    pub(crate) balance: Option<U256>,
 }
 
 impl Flights {
-    pub(crate) fn board(&self, key: &PaymentKey, transfer: &TransferWithAuthorization) -> Boarding {
+    pub(crate) fn board(&self, key: &PaymentKey, load: Load) -> Boarding {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         match open.get(key) {
-            Some((theirs, progress)) if theirs == transfer => return Boarding::Passenger(progress.clone()),
+            Some((theirs, progress)) if theirs.transfer == load.transfer => {
+                return Boarding::Passenger(progress.clone());
+            }
             Some(_) => return Boarding::Taken,
+            None if open.len() >= MOST => return Boarding::Full,
             None => {}
         }
+        let promised = open.values().filter(|(other, progress)| {
+            other.token == load.token && other.transfer.from == load.transfer.from && !progress.borrow().mined
+        });
+        let due =
+            promised.fold(load.transfer.value, |sum, (other, _)| sum.saturating_add(other.transfer.value));
+        if load.balance.is_some_and(|balance| balance < due) {
+            return Boarding::Overdrawn;
+        }
         let (sender, receiver) = watch::channel(Progress::default());
-        open.insert(key.clone(), (transfer.clone(), receiver.clone()));
+        open.insert(key.clone(), (load, receiver.clone()));
         Boarding::Pilot(Flight { flights: self.clone(), key: key.clone(), progress: sender }, receiver)
     }
 
@@ -65,7 +95,7 @@ impl Flights {
         transfer: &TransferWithAuthorization,
     ) -> Option<watch::Receiver<Progress>> {
         let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(key).filter(|(theirs, _)| theirs == transfer).map(|(_, progress)| progress.clone())
+        open.get(key).filter(|(theirs, _)| theirs.transfer == *transfer).map(|(_, progress)| progress.clone())
     }
 
     /// Waits until none is open.
@@ -89,6 +119,13 @@ impl Flight {
 
     pub(crate) fn signed(&self, hash: &str) {
         self.progress.send_modify(|progress| progress.hash = Some(hash.to_owned()));
+    }
+
+    pub(crate) fn mined(&self) {
+        self.progress.send_if_modified(|progress| {
+            progress.mined = true;
+            false
+        });
     }
 
     pub(crate) fn land(&self, outcome: Outcome) {

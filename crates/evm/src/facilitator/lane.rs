@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
-use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_consensus::{SignableTransaction as _, Transaction as _, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_signer::SignerSync as _;
 use tokio::sync::Mutex;
@@ -22,6 +22,8 @@ const FEES_FOR: Duration = Duration::from_secs(2);
 pub(crate) const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
 /// How long a bid counts against the budget.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a plain transfer uses.
+const TRANSFER_GAS: u64 = 21_000;
 /// The tip when the chain's recent blocks don't suggest one, in wei.
 const TIP: u128 = 1_000_000;
 
@@ -190,6 +192,32 @@ impl Lane {
             .await
             .map_err(Unsigned::Ledger)?;
         Ok(journal.unwrap_or(0).max(chain))
+    }
+
+    /// Signs a transfer of nothing to ourselves under the nonce of `late`, which is too late to pay, and records
+    /// it in its place. It bids an eighth more, as nodes ask of a replacement.
+    pub(crate) async fn fill(
+        &self,
+        key: &PaymentKey,
+        late: &SignedTransaction,
+    ) -> Result<SignedTransaction, Unsigned> {
+        let now = self.fees().await.map_err(Unsigned::Chain)?;
+        let more = |n: u128| n.saturating_add(n / 8).saturating_add(1);
+        let before = TxEnvelope::decode_2718(&mut late.raw.as_slice()).ok();
+        let (max, tip) = before.map_or((0, 0), |tx| {
+            (more(tx.max_fee_per_gas()), more(tx.max_priority_fee_per_gas().unwrap_or_default()))
+        });
+        let fees = Fees { base: now.base, max: now.max.max(max), tip: now.tip.max(tip) };
+        let plan = Plan { to: self.address(), input: Bytes::new(), gas: TRANSFER_GAS, fees };
+        let signed = self.transaction(&plan, late.nonce)?;
+        self.journal.signed(key, signed.clone()).await.map_err(Unsigned::Ledger)?;
+        Ok(signed)
+    }
+
+    /// Whether the transaction is one of [`Lane::fill`].
+    pub(crate) fn is_filler(&self, signed: &SignedTransaction) -> bool {
+        let transaction = TxEnvelope::decode_2718(&mut signed.raw.as_slice());
+        transaction.is_ok_and(|tx| tx.to() == Some(self.address()) && tx.input().is_empty())
     }
 
     fn transaction(&self, plan: &Plan, nonce: u64) -> Result<SignedTransaction, Unsigned> {

@@ -1,8 +1,12 @@
 //! The facilitator's side: verify in one round trip, settle once through the journal.
 
 mod chain;
+mod check;
 mod flight;
 mod lane;
+mod memory;
+mod payment;
+mod proof;
 mod pursue;
 mod rpc;
 mod settle;
@@ -23,6 +27,7 @@ use crate::keys::Key;
 pub use chain::{Chain, ChainConfig, ChainError};
 use flight::Flights;
 use lane::Lane;
+use memory::{Reverts, Unused};
 
 /// `exact` by EIP-3009 on one network, for facilitators.
 ///
@@ -33,6 +38,8 @@ pub struct ExactFacilitator {
     lane: Arc<Lane>,
     journal: Arc<dyn Journal>,
     flights: Flights,
+    unused: Arc<Unused>,
+    reverts: Arc<Reverts>,
 }
 
 impl ExactFacilitator {
@@ -41,7 +48,8 @@ impl ExactFacilitator {
     pub fn new(chain: Chain, key: Key, journal: Arc<dyn Journal>) -> Self {
         let chain = Arc::new(chain);
         let lane = Arc::new(Lane::new(key, chain.clone(), journal.clone()));
-        Self { chain, lane, journal, flights: Flights::default() }
+        let (unused, reverts) = (Arc::new(Unused::new()), Arc::new(Reverts::new()));
+        Self { chain, lane, journal, flights: Flights::default(), unused, reverts }
     }
 
     /// The network's side, for its figures.
@@ -82,12 +90,14 @@ impl FacilitatorScheme for ExactFacilitator {
     }
 
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
-        self.chain.decode(presented).map(|(_, effects)| effects)
+        self.chain.effects(presented)
     }
 
     async fn verify(&self, payment: &Verified) -> Result<(), Refusal> {
         let (decoded, effects) = self.chain.decode(payment.presented())?;
-        self.chain.verify(&decoded, &effects).await
+        self.chain.verify(&decoded, &effects).await?;
+        self.unused.note(&effects.key, &decoded.authorization.transfer);
+        Ok(())
     }
 
     async fn settle(&self, payment: Bound, deadline: Duration) -> Outcome {

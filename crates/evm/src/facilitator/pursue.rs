@@ -8,11 +8,14 @@ use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Dialect, Reason, door};
 
-use crate::facilitator::ExactFacilitator;
+use crate::facilitator::chain::MAX_AHEAD_SECONDS;
 use crate::facilitator::flight::Flight;
 use crate::facilitator::lane::{OVER_BUDGET, Plan, Unplanned, Unsigned};
+use crate::facilitator::proof::Fate;
 use crate::facilitator::rpc::{Receipt, RpcError};
 use crate::facilitator::settle::{Job, ended, pending, shown};
+use crate::facilitator::{ExactFacilitator, host_now};
+use crate::signature::Signature;
 
 /// Looks at the chain between two checks of a transaction that has no receipt.
 const CHECK_EVERY: u32 = 8;
@@ -24,15 +27,26 @@ const DEAD_AFTER_SECONDS: u64 = 60;
 enum Look {
     /// Nothing new.
     Waiting,
+    /// The transaction failed; the payment may still be made by another.
+    Reverted,
     /// The payment's fate.
     Ended(Ending),
     /// The transaction can't be mined: its nonce went to another one.
     Dead,
+    /// The payment's time is over and its transaction's nonce is unspent: later ones wait behind it.
+    Hole(SignedTransaction),
 }
 
 impl ExactFacilitator {
     pub(super) async fn plan(&self, job: &Job) -> Result<Plan, Outcome> {
-        self.lane.plan(job.payment.submission()).await.map_err(|unplanned| match unplanned {
+        let deployed = match job.payment.authorization.signature {
+            Signature::Undeployed { .. } => {
+                let code = self.chain.rpc.code(job.payment.authorization.transfer.from).await;
+                !code.map_err(|error| job.refuse(Reason::ChainUnreachable, error.to_string()))?.is_empty()
+            }
+            _ => true,
+        };
+        self.lane.plan(job.payment.submission(deployed)).await.map_err(|unplanned| match unplanned {
             Unplanned::Chain(error) => job.refuse(Reason::ChainUnreachable, error.to_string()),
             Unplanned::WouldFail(message) => job.refuse(Reason::SimulationFailed, message),
             Unplanned::NoMoney(why) => job.refuse(Reason::FacilitatorUnavailable, why),
@@ -115,17 +129,24 @@ impl ExactFacilitator {
         }
     }
 
-    /// Watches a transaction until the payment's fate is known, and records it.
+    /// Watches a transaction until the payment's fate is proven, and records it.
     pub(super) async fn follow(&self, mut hash: B256, job: &Job, flight: &Flight) -> Outcome {
         let mut looks = 0u32;
+        let mut reverted = false;
         loop {
-            match self.look(hash, job, looks).await {
+            match self.look(hash, job, flight, looks).await {
                 Ok(Look::Ended(ending)) => {
                     fault::point("settle.after_receipt");
                     return self.finish(ending, job, flight).await;
                 }
+                Ok(Look::Reverted) if !reverted => {
+                    reverted = true;
+                    self.reverts.count(job.payment.authorization.transfer.from);
+                    tracing::warn!(payment = %flight.key(), transaction = %hash, "reverted");
+                }
                 Ok(Look::Dead) => hash = self.replace(job, flight).await.unwrap_or(hash),
-                Ok(Look::Waiting) => {}
+                Ok(Look::Hole(signed)) => hash = self.fill(&signed, flight).await.unwrap_or(hash),
+                Ok(Look::Reverted | Look::Waiting) => {}
                 Err(error) => tracing::debug!(payment = %flight.key(), %error, "can't look"),
             }
             looks = looks.wrapping_add(1);
@@ -133,13 +154,91 @@ impl ExactFacilitator {
         }
     }
 
-    /// One look: the transaction's receipt, and now and then whether it can still come.
-    async fn look(&self, hash: B256, job: &Job, looks: u32) -> Result<Look, RpcError> {
-        match self.chain.rpc.receipt(hash).await? {
-            Some(receipt) if receipt.transaction_hash == hash => self.judge(&receipt, job).await,
-            Some(_) => Err(RpcError::Unreachable("it gave another transaction's receipt")),
-            None if looks % CHECK_EVERY == CHECK_EVERY - 1 => self.missing(hash, job).await,
-            None => Ok(Look::Waiting),
+    /// One look at the transaction's receipt; now and then, and when it tells nothing good, at the payment's fate.
+    async fn look(&self, hash: B256, job: &Job, flight: &Flight, looks: u32) -> Result<Look, RpcError> {
+        let receipt = self.chain.receipt_of(hash).await?;
+        if let Some(receipt) = &receipt {
+            flight.mined();
+            if job.payment.is_paid_by(receipt) {
+                return self.settled(receipt).await;
+            }
+        }
+        if looks % CHECK_EVERY != CHECK_EVERY - 1 {
+            let reverted = receipt.is_some_and(|receipt| receipt.status.is_zero());
+            return Ok(if reverted { Look::Reverted } else { Look::Waiting });
+        }
+        match self.chain.fate(&job.payment).await? {
+            Fate::Paid(other) => self.settled(&other).await,
+            Fate::Gone(ours) if ours.transaction_hash == hash => {
+                self.failed(
+                    &ours,
+                    Reason::TransferNotFound,
+                    "the transaction does not contain the token's transfer",
+                )
+                .await
+            }
+            Fate::Gone(other) if self.chain.is_final(&other).await? => Ok(Look::Ended(Ending::Failed {
+                reason: Reason::AlreadyUsed.code(Dialect::ExactEvm),
+                message: "the authorization was cancelled, or used for another transfer".into(),
+                hash: Some(hash.to_string()),
+            })),
+            Fate::Gone(_) => Ok(Look::Waiting),
+            Fate::Untold => self.untold(hash, receipt.as_ref(), job).await,
+        }
+    }
+
+    async fn failed(&self, receipt: &Receipt, reason: Reason, message: &str) -> Result<Look, RpcError> {
+        let (reason, hash) = (reason.code(Dialect::ExactEvm), Some(receipt.transaction_hash.to_string()));
+        let done = self.chain.is_final(receipt).await?;
+        let ending = Ending::Failed { reason, message: message.into(), hash };
+        Ok(if done { Look::Ended(ending) } else { Look::Waiting })
+    }
+
+    async fn settled(&self, receipt: &Receipt) -> Result<Look, RpcError> {
+        let hash = receipt.transaction_hash.to_string();
+        let done = self.chain.is_final(receipt).await?;
+        Ok(if done { Look::Ended(Ending::Settled { hash }) } else { Look::Waiting })
+    }
+
+    /// No log tells of the authorization. It failed when its time is over, the state at that block says that it is
+    /// unused, and our nonce is spent; until then it can still be used by anyone.
+    async fn untold(&self, hash: B256, receipt: Option<&Receipt>, job: &Job) -> Result<Look, RpcError> {
+        let head = self.chain.rpc.block().await?;
+        self.chain.saw_block_at(head.timestamp.to());
+        let ends = job.effects.window.closes.plus(DEAD_AFTER_SECONDS).0;
+        let credible = head.timestamp.to::<u64>() <= host_now().plus(MAX_AHEAD_SECONDS).0;
+        let over = credible && ends < head.timestamp.to::<u64>();
+        let signed =
+            self.journal.settlement(&job.effects.key).await.ok().flatten().and_then(|r| r.transaction);
+        let spent = match &signed {
+            Some(signed) => self.chain.rpc.nonce(self.lane.address(), "latest").await? > signed.nonce,
+            None => true,
+        };
+        if over && spent && !self.chain.is_used_at(&job.payment, head.number).await? {
+            let reverted = receipt.is_some_and(|receipt| receipt.status.is_zero());
+            let (reason, message) = if reverted {
+                (Reason::TransactionFailed, "the transaction reverted")
+            } else {
+                (Reason::Expired, "the payment's time passed on chain without its being used")
+            };
+            let reason = reason.code(Dialect::ExactEvm);
+            return Ok(Look::Ended(Ending::Failed {
+                reason,
+                message: message.into(),
+                hash: Some(hash.to_string()),
+            }));
+        }
+        match (receipt, signed) {
+            (None, Some(signed)) if !self.chain.rpc.knows(hash).await? => match (spent, over) {
+                (true, false) => Ok(Look::Dead),
+                (true, true) => Ok(Look::Waiting),
+                (false, true) if !self.lane.is_filler(&signed) => Ok(Look::Hole(signed)),
+                (false, _) => {
+                    self.broadcast(&job.effects.key, &signed).await;
+                    Ok(Look::Waiting)
+                }
+            },
+            _ => Ok(Look::Waiting),
         }
     }
 
@@ -147,66 +246,20 @@ impl ExactFacilitator {
     async fn replace(&self, job: &Job, flight: &Flight) -> Option<B256> {
         let plan = self.plan(job).await.ok()?;
         let signed = self.lane.sign(flight.key(), &plan).await.ok()?;
-        tracing::warn!(payment = %flight.key(), transaction = signed.hash, "replaces one that can't be mined");
+        self.take_off(&signed, flight).await
+    }
+
+    /// Spends the nonce of a transaction that is too late on nothing, so that later ones can be mined.
+    async fn fill(&self, late: &SignedTransaction, flight: &Flight) -> Option<B256> {
+        let signed = self.lane.fill(flight.key(), late).await.ok()?;
+        self.take_off(&signed, flight).await
+    }
+
+    async fn take_off(&self, signed: &SignedTransaction, flight: &Flight) -> Option<B256> {
+        tracing::warn!(payment = %flight.key(), transaction = signed.hash, nonce = signed.nonce, "replaces");
         flight.signed(&signed.hash);
-        self.broadcast(flight.key(), &signed).await;
+        self.broadcast(flight.key(), signed).await;
         transaction_hash(&signed.hash)
-    }
-
-    async fn judge(&self, receipt: &Receipt, job: &Job) -> Result<Look, RpcError> {
-        if self.chain.config.confirmations > 1 {
-            let head = self.chain.rpc.block().await?;
-            self.chain.saw_block_at(head.timestamp.to());
-            let deep: u64 =
-                head.number.to::<u64>().saturating_sub(receipt.block_number.to()).saturating_add(1);
-            if deep < self.chain.config.confirmations {
-                return Ok(Look::Waiting);
-            }
-        }
-        let hash = receipt.transaction_hash.to_string();
-        if job.payment.is_paid_by(receipt) {
-            return Ok(Look::Ended(Ending::Settled { hash }));
-        }
-        if let Some(other) = self.chain.find_use(&job.payment).await? {
-            return Ok(Look::Ended(Ending::Settled { hash: other.transaction_hash.to_string() }));
-        }
-        let (reason, message) = if receipt.status.is_zero() {
-            (Reason::TransactionFailed, "the transaction reverted")
-        } else {
-            (
-                Reason::TransferNotFound,
-                "the transaction succeeded without the token's Transfer and AuthorizationUsed",
-            )
-        };
-        let reason = reason.code(Dialect::ExactEvm);
-        Ok(Look::Ended(Ending::Failed { reason, message: message.into(), hash: Some(hash) }))
-    }
-
-    /// No receipt: sent again while it can come, given up when the chain proves that it can't.
-    async fn missing(&self, hash: B256, job: &Job) -> Result<Look, RpcError> {
-        if let Some(other) = self.chain.find_use(&job.payment).await? {
-            return self.judge(&other, job).await;
-        }
-        let head = self.chain.rpc.block().await?;
-        self.chain.saw_block_at(head.timestamp.to());
-        let over = job.effects.window.closes.plus(DEAD_AFTER_SECONDS).0 < head.timestamp.to::<u64>();
-        if over && !self.chain.is_used(&job.payment).await? {
-            return Ok(Look::Ended(Ending::Failed {
-                reason: Reason::Expired.code(Dialect::ExactEvm),
-                message: "the payment's time passed on chain without its being used".into(),
-                hash: Some(hash.to_string()),
-            }));
-        }
-        if self.chain.rpc.knows(hash).await? {
-            return Ok(Look::Waiting);
-        }
-        let record = self.journal.settlement(&job.effects.key).await.ok().flatten();
-        let Some(signed) = record.and_then(|record| record.transaction) else { return Ok(Look::Waiting) };
-        if self.chain.rpc.nonce(self.lane.address(), "latest").await? > signed.nonce {
-            return Ok(Look::Dead);
-        }
-        self.broadcast(&job.effects.key, &signed).await;
-        Ok(Look::Waiting)
     }
 
     /// Records the end; until the store takes it, it is not told.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alloy_json_rpc::{RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
-use alloy_rpc_client::RpcClient;
-use alloy_transport::{RpcError as AlloyError, TransportErrorKind};
-use alloy_transport_http::Http;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tollway_protocol::Secret;
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Why a call gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,12 +29,34 @@ pub enum RpcError {
     },
 }
 
-/// A node.
+/// A node. Its URL may hold credentials: it is in no text of ours, and reqwest's own log names the host only.
 #[derive(Clone)]
 pub(crate) struct Rpc {
-    client: RpcClient,
+    client: reqwest::Client,
+    url: url::Url,
     timeout: Duration,
     trips: Arc<AtomicU64>,
+}
+
+#[derive(Serialize)]
+struct Question<'a, P> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    params: P,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    error: Option<Told>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    code: i64,
+    message: String,
 }
 
 /// A call that is only tried.
@@ -77,6 +100,7 @@ pub(crate) struct FeeHistory {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FoundLog {
+    pub(crate) topics: Vec<B256>,
     pub(crate) transaction_hash: Option<B256>,
 }
 
@@ -91,9 +115,7 @@ impl Rpc {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| "the HTTP client can't be made")?;
-        let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let client = RpcClient::new(Http::with_client(http, url), local);
-        Ok(Self { client, timeout, trips: Arc::default() })
+        Ok(Self { client: http, url, timeout, trips: Arc::default() })
     }
 
     /// Round trips made so far.
@@ -101,22 +123,39 @@ impl Rpc {
         self.trips.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn request<P: RpcSend + 'static, R: RpcRecv>(
+    pub(crate) async fn request<P: Serialize, R: DeserializeOwned>(
         &self,
         method: &'static str,
         params: P,
     ) -> Result<R, RpcError> {
-        self.trips.fetch_add(1, Ordering::Relaxed);
+        let id = self.trips.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("tollway_evm_rpc_total", "method" => method).increment(1);
-        let answer = tokio::time::timeout(self.timeout, self.client.request(method, params)).await;
-        let error = match answer {
-            Ok(Ok(result)) => return Ok(result),
-            Err(_) => RpcError::Unreachable("no answer in time"),
-            Ok(Err(error)) => told(&error),
+        let question = Question { jsonrpc: "2.0", id, method, params };
+        let answer = match serde_json::to_vec(&question) {
+            Ok(body) => tokio::time::timeout(self.timeout, self.ask(body))
+                .await
+                .unwrap_or(Err(RpcError::Unreachable("no answer in time"))),
+            Err(_) => Err(RpcError::Unreachable("the call can't be written")),
         };
-        metrics::counter!("tollway_evm_rpc_errors_total", "method" => method).increment(1);
-        tracing::debug!(method, %error, "rpc");
-        Err(error)
+        answer.and_then(|bytes| read(&bytes)).inspect_err(|error| {
+            metrics::counter!("tollway_evm_rpc_errors_total", "method" => method).increment(1);
+            tracing::debug!(method, %error, "rpc");
+        })
+    }
+
+    async fn ask(&self, body: Vec<u8>) -> Result<Vec<u8>, RpcError> {
+        let failed = |_| RpcError::Unreachable("the connection failed");
+        let request =
+            self.client.post(self.url.clone()).header("content-type", "application/json").body(body);
+        let mut response = request.send().await.map_err(failed)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if bytes.len().saturating_add(chunk.len()) > MAX_ANSWER {
+                return Err(RpcError::Unreachable("its answer is too long"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 
     pub(crate) async fn chain_id(&self) -> Result<u64, RpcError> {
@@ -128,11 +167,16 @@ impl Rpc {
     }
 
     pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, RpcError> {
-        self.request("eth_call", (call.clone(), "latest")).await
+        self.request("eth_call", (call, "latest")).await
+    }
+
+    /// The call in the state after block `number`.
+    pub(crate) async fn call_at(&self, call: &Call, number: U64) -> Result<Bytes, RpcError> {
+        self.request("eth_call", (call, number)).await
     }
 
     pub(crate) async fn estimate(&self, call: &Call) -> Result<u64, RpcError> {
-        self.request::<_, U64>("eth_estimateGas", (call.clone(),)).await.map(|gas| gas.to())
+        self.request::<_, U64>("eth_estimateGas", (call,)).await.map(|gas| gas.to())
     }
 
     pub(crate) async fn block(&self) -> Result<Block, RpcError> {
@@ -170,7 +214,7 @@ impl Rpc {
     pub(crate) async fn logs(
         &self,
         address: Address,
-        topics: Vec<B256>,
+        topics: (&[B256], B256, B256),
         from_block: u64,
     ) -> Result<Vec<FoundLog>, RpcError> {
         let filter = serde_json::json!({
@@ -180,14 +224,14 @@ impl Rpc {
     }
 }
 
-fn told(error: &AlloyError<TransportErrorKind>) -> RpcError {
-    match error {
-        AlloyError::ErrorResp(payload) => RpcError::Refused {
-            code: payload.code,
-            message: payload.message.chars().filter(|c| !c.is_control()).take(200).collect(),
-        },
-        AlloyError::DeserError { .. } => RpcError::Unreachable("its answer can't be read"),
-        AlloyError::NullResp => RpcError::Unreachable("its answer is null"),
-        _ => RpcError::Unreachable("the connection failed"),
+fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, RpcError> {
+    let unreadable = |_| RpcError::Unreachable("its answer can't be read");
+    let answer: Answer<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
+    match answer.error {
+        Some(Told { code, message }) => Err(RpcError::Refused {
+            code,
+            message: message.chars().filter(|c| !c.is_control()).take(200).collect(),
+        }),
+        None => serde_json::from_str(answer.result.map_or("null", RawValue::get)).map_err(unreadable),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use tokio::sync::watch;
 use tollway_ledger::{JournalState, LedgerError, Prepared, Record, fault};
 use tollway_protocol::bind::{Bound, Effects, MIN_REMAINING_SECONDS, Verified};
@@ -12,8 +12,10 @@ use tollway_protocol::wire::PaymentRequest;
 use tollway_protocol::{Reason, Refusal};
 
 use crate::exact::Authorization;
-use crate::facilitator::chain::Decoded;
-use crate::facilitator::flight::{Boarding, Flight, Progress};
+use crate::facilitator::flight::{Boarding, Flight, Load, Progress};
+use crate::facilitator::payment::Decoded;
+use crate::facilitator::proof::Fate;
+use crate::facilitator::rpc::RpcError;
 use crate::facilitator::{ExactFacilitator, host_now};
 
 /// A payment being settled.
@@ -28,14 +30,19 @@ impl Job {
         Outcome::NotSettled { refusal: self.effects.refuse(reason, message), transaction: None }
     }
 
-    /// Whether `record` is of this very payment: the same transfer, signed by the payer.
-    fn is(&self, record: &Record) -> bool {
-        let stored: Option<PaymentRequest> = serde_json::from_str(&record.request).ok();
-        let stored = stored.and_then(|r| Authorization::decode(&r.payment_payload.payload).ok());
-        let this = &self.payment.authorization;
-        stored.is_some_and(|stored| {
-            stored.transfer == this.transfer && (self.payment.by_key || stored.signature == this.signature)
-        })
+    fn unreachable(&self, error: &RpcError) -> Outcome {
+        self.refuse(Reason::ChainUnreachable, error.to_string())
+    }
+
+    fn load(&self, balance: Option<U256>) -> Load {
+        let Decoded { token, authorization, .. } = &self.payment;
+        Load { token: *token, transfer: authorization.transfer.clone(), balance }
+    }
+
+    /// What `record` has of the payment that it is of.
+    fn stored(record: &Record) -> Option<Authorization> {
+        let request: PaymentRequest = serde_json::from_str(&record.request).ok()?;
+        Authorization::decode(&request.payment_payload.payload).ok()
     }
 }
 
@@ -50,23 +57,34 @@ impl ExactFacilitator {
         match tokio::time::timeout_at(end, self.begin(payment, job.clone())).await {
             Ok(Ok(progress)) => wait(progress, end).await,
             Ok(Err(outcome)) => outcome,
-            Err(_) => {
-                let flight = self.flights.find(&job.effects.key, &job.payment.authorization.transfer);
-                pending(flight.and_then(|progress| progress.borrow().hash.clone()))
-            }
+            Err(_) => pending(self.hash_in_flight(&job)),
         }
+    }
+
+    /// The transaction of a payment in flight, for its payer only.
+    fn hash_in_flight(&self, job: &Job) -> Option<String> {
+        let flight = self.flights.find(&job.effects.key, &job.payment.authorization.transfer)?;
+        job.payment.by_key.then(|| flight.borrow().hash.clone()).flatten()
     }
 
     /// Joins the payment's settlement or starts it; refuses what was never begun and can't be.
     async fn begin(&self, payment: Bound, job: Job) -> Result<watch::Receiver<Progress>, Outcome> {
         let store = |error: LedgerError| job.refuse(Reason::StoreUnavailable, shown(&error));
         if let Some(record) = self.journal.settlement(payment.key()).await.map_err(store)? {
-            return self.rejoin(record, &job);
+            return self.rejoin(record, &job).await;
+        }
+        if self.reverts.too_many(job.payment.authorization.transfer.from) {
+            return Err(
+                job.refuse(Reason::PayerSuspended, "too many of its payments reverted on chain today")
+            );
         }
         let refusal = match payment.clone().at(self.chain.now(host_now())) {
             Err(refusal) => refusal,
             Ok(verified) => match self.chain.verify(&job.payment, &job.effects).await {
-                Ok(()) => return self.start(verified, &job),
+                Ok(balance) => {
+                    self.unused.note(payment.key(), &job.payment.authorization.transfer);
+                    return self.start(verified, &job, balance);
+                }
                 Err(refusal) => refusal,
             },
         };
@@ -77,7 +95,7 @@ impl ExactFacilitator {
     }
 
     /// It can't be used any more: perhaps because it was, by our own settlement of a parallel request or by
-    /// someone else who submitted it.
+    /// a stranger who submitted it after we had found it unused.
     async fn used(
         &self,
         payment: Bound,
@@ -86,53 +104,86 @@ impl ExactFacilitator {
     ) -> Result<watch::Receiver<Progress>, Outcome> {
         let store = |error: LedgerError| job.refuse(Reason::StoreUnavailable, shown(&error));
         if let Some(record) = self.journal.settlement(payment.key()).await.map_err(store)? {
-            return self.rejoin(record, &job);
+            return self.rejoin(record, &job).await;
+        }
+        let expired = refusal.reason == Reason::Expired;
+        let never = Err(Outcome::NotSettled { refusal, transaction: None });
+        let known = self.unused.was(payment.key(), &job.payment.authorization.transfer);
+        if !known || !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))? {
+            return never;
         }
         let last = job.effects.window.closes.minus(MIN_REMAINING_SECONDS);
-        match self.chain.find_use(&job.payment).await {
-            Ok(Some(receipt)) => match payment.at(last) {
+        match self.chain.fate(&job.payment).await.map_err(|e| job.unreachable(&e))? {
+            Fate::Paid(receipt) => match payment.at(last) {
                 Ok(verified) => self.adopt(verified, &job, receipt.transaction_hash),
                 Err(refusal) => Err(Outcome::NotSettled { refusal, transaction: None }),
             },
-            Ok(None) => Err(Outcome::NotSettled { refusal, transaction: None }),
-            Err(error) => Err(job.refuse(Reason::ChainUnreachable, error.to_string())),
+            Fate::Gone(_) => never,
+            Fate::Untold if expired => never,
+            Fate::Untold => Err(pending(None)),
         }
     }
 
     /// A payment that was taken before: its first answer, or a place in its settlement.
-    fn rejoin(&self, record: Record, job: &Job) -> Result<watch::Receiver<Progress>, Outcome> {
-        if !job.is(&record) {
-            return Err(
-                job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment, settled before")
-            );
+    async fn rejoin(&self, record: Record, job: &Job) -> Result<watch::Receiver<Progress>, Outcome> {
+        let foreign =
+            || job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment, taken before");
+        let Authorization { transfer, signature } = &job.payment.authorization;
+        let stored =
+            Job::stored(&record).filter(|stored| stored.transfer == *transfer).ok_or_else(foreign)?;
+        if stored.signature != *signature
+            && !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))?
+        {
+            return Err(foreign());
         }
         if let Some(outcome) = ended(&record, &job.effects) {
             return Err(outcome);
         }
         let resumed = job.clone();
-        self.fly(job, move |this, flight| async move { this.resume(record, resumed, flight).await })
+        self.fly(job, None, move |this, flight| async move { this.resume(record, resumed, flight).await })
     }
 
-    fn start(&self, verified: Verified, job: &Job) -> Result<watch::Receiver<Progress>, Outcome> {
+    fn start(
+        &self,
+        verified: Verified,
+        job: &Job,
+        balance: U256,
+    ) -> Result<watch::Receiver<Progress>, Outcome> {
         let new = job.clone();
-        self.fly(job, move |this, flight| async move { this.settle_new(verified, new, flight).await })
+        self.fly(job, Some(balance), move |this, flight| async move {
+            this.settle_new(verified, new, flight).await
+        })
     }
 
     fn adopt(&self, verified: Verified, job: &Job, hash: B256) -> Result<watch::Receiver<Progress>, Outcome> {
         let new = job.clone();
-        self.fly(job, move |this, flight| async move { this.take_over(&verified, hash, &new, &flight).await })
+        self.fly(job, None, move |this, flight| async move {
+            this.take_over(&verified, hash, &new, &flight).await
+        })
     }
 
     /// Runs `work` as the payment's one flight, apart from whoever asked for it.
-    fn fly<F, W>(&self, job: &Job, work: W) -> Result<watch::Receiver<Progress>, Outcome>
+    fn fly<F, W>(
+        &self,
+        job: &Job,
+        balance: Option<U256>,
+        work: W,
+    ) -> Result<watch::Receiver<Progress>, Outcome>
     where
         W: FnOnce(Self, Arc<Flight>) -> F + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
-        match self.flights.board(&job.effects.key, &job.payment.authorization.transfer) {
+        match self.flights.board(&job.effects.key, job.load(balance)) {
             Boarding::Passenger(progress) => Ok(progress),
             Boarding::Taken => {
                 Err(job.refuse(Reason::AlreadyUsed, "another payment with its nonce is being settled"))
+            }
+            Boarding::Overdrawn => Err(job.refuse(
+                Reason::InsufficientBalance,
+                "the payer's balance is promised to its payments that are being settled",
+            )),
+            Boarding::Full => {
+                Err(job.refuse(Reason::FacilitatorUnavailable, "too many payments are being settled"))
             }
             Boarding::Pilot(flight, progress) => {
                 let (this, flight) = (self.clone(), Arc::new(flight));
@@ -164,9 +215,17 @@ impl ExactFacilitator {
         match self.journal.settlement(flight.key()).await {
             Ok(Some(record)) => outcome_of(record, job),
             Err(error) => job.refuse(Reason::StoreUnavailable, shown(&error)),
-            Ok(None) => match self.chain.find_use(&job.payment).await {
-                Ok(Some(receipt)) => self.take_over(verified, receipt.transaction_hash, job, flight).await,
-                _ => refused,
+            Ok(None) => match self.chain.fate(&job.payment).await {
+                Ok(Fate::Paid(receipt)) => {
+                    self.take_over(verified, receipt.transaction_hash, job, flight).await
+                }
+                Ok(Fate::Gone(_)) => refused,
+                Ok(Fate::Untold) => match self.chain.verify(&job.payment, &job.effects).await {
+                    Err(refusal) if refusal.reason == Reason::AlreadyUsed => pending(None),
+                    Err(refusal) => Outcome::NotSettled { refusal, transaction: None },
+                    Ok(_) => refused,
+                },
+                Err(error) => job.unreachable(&error),
             },
         }
     }
@@ -204,8 +263,9 @@ impl ExactFacilitator {
             };
             tracing::info!(payment = %record.key, transaction = record.hash, "resumed");
             let resumed = job.clone();
-            let _ =
-                self.fly(&job, move |this, flight| async move { this.resume(record, resumed, flight).await });
+            let _ = self.fly(&job, None, move |this, flight| async move {
+                this.resume(record, resumed, flight).await
+            });
         }
     }
 
@@ -225,7 +285,7 @@ pub(super) fn pending(transaction: Option<String>) -> Outcome {
 
 /// The answer to a payment that another settlement has taken.
 fn outcome_of(record: Record, job: &Job) -> Outcome {
-    if !job.is(&record) {
+    if Job::stored(&record).is_none_or(|stored| stored.transfer != job.payment.authorization.transfer) {
         return job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment");
     }
     ended(&record, &job.effects).unwrap_or_else(|| pending(record.hash))
@@ -252,7 +312,7 @@ pub(super) fn ended(record: &Record, effects: &Effects) -> Option<Outcome> {
 async fn wait(mut progress: watch::Receiver<Progress>, end: tokio::time::Instant) -> Outcome {
     let landed = progress.wait_for(|p| p.outcome.is_some());
     let _ = tokio::time::timeout_at(end, landed).await.map(drop);
-    let Progress { hash, outcome } = progress.borrow().clone();
+    let Progress { hash, outcome, .. } = progress.borrow().clone();
     outcome.unwrap_or_else(|| pending(hash))
 }
 

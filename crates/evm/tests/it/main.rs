@@ -1,7 +1,7 @@
 //! `exact` on a chain that executes, through the public traits.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod attack;
+mod abuse;
 mod common;
 mod faults;
 mod pay;

@@ -234,5 +234,5 @@ async fn x402rs_15_a_chain_without_multicall_is_served_all_the_same() {
     let mut dear = offer.clone();
     dear.amount = Amount::from(2_000_000);
     let paid = stack.pay(&dear, 2).await;
-    assert_eq!(verify(&stack.facilitator, &dear, paid).await, Err(Reason::SimulationFailed));
+    assert_eq!(verify(&stack.facilitator, &dear, paid).await, Err(Reason::InsufficientBalance));
 }

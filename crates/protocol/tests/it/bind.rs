@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollway_protocol::bind::{MIN_REMAINING_SECONDS, PaymentKey, Presented, Window, accepts};
+use tollway_protocol::bind::{
+    MAX_WINDOW_SLACK_SECONDS, MIN_REMAINING_SECONDS, PaymentKey, Presented, Window, accepts,
+};
 use tollway_protocol::door::{Address, UnixTime};
 use tollway_protocol::{Network, Offer, Reason};
 
@@ -109,7 +111,10 @@ fn the_window_opens_and_closes_to_the_second() {
     assert_eq!(verdict_at(now + 1, last, now), Err(Reason::NotYetValid));
     assert_eq!(verdict_at(now, last - 1, now), Err(Reason::Expired));
     assert_eq!(verdict_at(now + 100, now, now), Err(Reason::Expired), "a window that never opens");
-    assert_eq!(verdict_at(0, u64::MAX, now), Ok(()));
+    let longest = now + offer().max_timeout_seconds + MAX_WINDOW_SLACK_SECONDS;
+    assert_eq!(verdict_at(0, longest, now), Ok(()));
+    assert_eq!(verdict_at(0, longest + 1, now), Err(Reason::WindowTooLong));
+    assert_eq!(verdict_at(0, u64::MAX, now), Err(Reason::WindowTooLong), "what never ends never fails");
     assert_eq!(verdict_at(0, 0, 0), Err(Reason::Expired));
     assert_eq!(verdict_at(u64::MAX, u64::MAX, u64::MAX), Ok(()), "the end of time does not wrap");
 }

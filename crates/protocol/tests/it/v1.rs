@@ -148,3 +148,30 @@ fn an_offer_without_resource_details_is_still_complete_in_v1() {
     let v1 = serde_json::to_value(v1::Offer::of(&offer(), &resource).unwrap()).unwrap();
     assert_eq!((&v1["description"], &v1["mimeType"]), (&json!(""), &json!("")));
 }
+
+#[test]
+fn rs20_a_member_of_the_other_version_never_stands_beside_the_typed_one() {
+    let offer: v1::Offer = serde_json::from_value(serde_json::json!({
+        "scheme": "exact", "network": "base", "maxAmountRequired": "1", "resource": "https://a.example/", "description": "",
+        "mimeType": "", "payTo": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C", "maxTimeoutSeconds": 60,
+        "asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "amount": "999", "Extra": {}, "colour": "red",
+    }))
+    .unwrap();
+    let text = serde_json::to_string(&offer.to_v2().unwrap()).unwrap();
+    assert_eq!(text.matches("\"amount\"").count(), 1, "{text}");
+    assert!(text.contains("colour") && !text.contains("999") && !text.contains("\"Extra\""), "{text}");
+    let payment: v1::Payment = serde_json::from_value(serde_json::json!({
+        "x402Version": 1, "scheme": "exact", "network": "base", "payload": {}, "accepted": {"amount": "1"}, "Payload": 1,
+    }))
+    .unwrap();
+    let text = serde_json::to_string(&payment.to_v2(&offer.to_v2().unwrap()).unwrap()).unwrap();
+    assert_eq!((text.matches("\"accepted\"").count(), text.matches("\"Payload\"").count()), (1, 0), "{text}");
+    let settlement: v1::Settlement = serde_json::from_value(serde_json::json!({
+        "success": true, "transaction": "0xaa", "network": "base", "amount": 1, "errorMessage": 2,
+    }))
+    .unwrap();
+    let v2 = settlement.to_v2(&Network::eip155(8453)).unwrap();
+    let back: tollway_protocol::Settlement =
+        serde_json::from_str(&serde_json::to_string(&v2).unwrap()).unwrap();
+    assert_eq!(back, v2);
+}
