@@ -91,7 +91,7 @@ export async function startChain() {
 async function startAnvil() {
   // The platform binary itself: the npm shim would put a node process in between.
   const binary =
-    process.env.ANVIL_BIN ?? require.resolve(`@foundry-rs/anvil-${process.platform}-${archName()}/bin/anvil`);
+    process.env.TOLLWAY_ANVIL ?? require.resolve(`@foundry-rs/anvil-${process.platform}-${archName()}/bin/anvil`);
   const child = spawn(binary, ["--port", "0", "--chain-id", "84532"], {
     stdio: ["ignore", "pipe", "inherit"],
   });

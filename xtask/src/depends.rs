@@ -32,7 +32,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "tollway-facilitator",
         &["--all-features"],
-        &["revm", "tollway-devnet", "tollway-seller", "tollway-payer"],
+        &["revm", "tollway-devnet", "tollway-seller", "tollway-payer", "tollway-evm", "tollway-ledger"],
     ),
     ("tollway-ledger", &[], &["axum", "reqwest", "alloy-primitives", "proptest", "tollway-evm"]),
     ("tollway-evm", &["--all-features"], &["revm", "axum", "tollway-devnet"]),

@@ -26,7 +26,11 @@ const STEPS: &[Step] = &[
     },
     step("docs", "generated documents are current", docs::check),
     step("depends", "crates stay free of what they must not know", depends::check),
-    Step { tools: &["cargo-nextest"], ..step("unit", "unit and integration tests, all features", unit) },
+    Step {
+        tools: &["cargo-nextest"],
+        peers: true,
+        ..step("unit", "unit and integration tests, all features", unit)
+    },
     step("doctest", "examples in the documentation", doctest),
     Step { tools: &["cargo-hack"], ..step("features", "each feature builds alone", features) },
     Step { tools: &["cargo-fuzz"], ..step("fuzz", "fuzz targets, ten seconds each", || fuzz::run(10, None)) },
