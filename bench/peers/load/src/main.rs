@@ -28,9 +28,9 @@ use report::{Figures, Phase};
 const USAGE: &str = "\
 bench/run [options]
 
-  --rounds N        how often every facilitator has its turn; 5
-  --verify N        payments verified per turn and concurrency; 1000
-  --settle N        payments settled per turn and concurrency; 40
+  --rounds N        how often every facilitator has its turn; 15
+  --verify N        payments verified per turn and concurrency; 300
+  --settle N        payments settled per turn and concurrency; 20
   --phases A,B      of verify, refuse, settle; all
   --delay MS        how far away the chain is, per RPC round trip; 0
   --only A,B        of tollway, x402-rs, typescript; all
@@ -52,9 +52,9 @@ struct Options {
 
 fn options() -> Result<Options> {
     let mut options = Options {
-        rounds: 5,
-        verify: 1000,
-        settle: 40,
+        rounds: 15,
+        verify: 300,
+        settle: 20,
         delay: Duration::ZERO,
         only: Kind::ALL.to_vec(),
         phases: ["verify", "refuse", "settle"].map(str::to_owned).to_vec(),
@@ -139,27 +139,41 @@ async fn bench_all(
         settled(&mut chain, peer, &mut payer, 4, 2).await?;
         figures.entry(peer.kind).or_default().resident = peer.memory()?.1;
     }
+    let wanted = |name: &str| options.phases.iter().any(|phase| phase == name);
+    let mut phases = Vec::new();
+    if wanted("verify") {
+        phases.extend([1, 16, 64].map(Phase::Verify));
+    }
+    if wanted("refuse") {
+        phases.push(Phase::Refuse);
+    }
+    if wanted("settle") {
+        phases.extend([1, 8].map(Phase::Settle));
+    }
     for round in 1..=options.rounds {
-        for peer in &peers {
-            eprintln!("round {round} of {}: {}", options.rounds, peer.kind.name());
+        eprintln!("round {round} of {}", options.rounds);
+        // One facilitator right after the other in each phase: what is compared is as close in time as can be.
+        for (at, peer) in phases.iter().flat_map(|at| peers.iter().map(move |peer| (*at, peer))) {
             let figures = figures.entry(peer.kind).or_default();
-            let wanted = |name: &str| options.phases.iter().any(|phase| phase == name);
-            for concurrency in [1, 16, 64].into_iter().filter(|_| wanted("verify")) {
-                let sample = phase(peer, &verify, concurrency).await?;
-                verified(&sample)?;
-                figures.add(Phase::Verify(concurrency), sample);
-            }
-            if wanted("refuse") {
-                let sample = phase(peer, &refuse, 16).await?;
-                refused(&sample)?;
-                figures.add(Phase::Refuse, sample);
-            }
-            for concurrency in [1, 8].into_iter().filter(|_| wanted("settle")) {
-                let (sample, gas) =
-                    settled(&mut chain, peer, &mut payer, options.settle, concurrency).await?;
-                figures.gas.extend(gas);
-                figures.add(Phase::Settle(concurrency), sample);
-            }
+            let sample = match at {
+                Phase::Verify(concurrency) => {
+                    let sample = phase(peer, &verify, concurrency).await?;
+                    verified(&sample)?;
+                    sample
+                }
+                Phase::Refuse => {
+                    let sample = phase(peer, &refuse, 16).await?;
+                    refused(&sample)?;
+                    sample
+                }
+                Phase::Settle(concurrency) => {
+                    let (sample, gas) =
+                        settled(&mut chain, peer, &mut payer, options.settle, concurrency).await?;
+                    figures.gas.extend(gas);
+                    sample
+                }
+            };
+            figures.add(at, sample);
             figures.peak = peer.memory()?.0;
         }
     }
