@@ -49,7 +49,7 @@ impl Receipt {
             Ok(settlement) if settlement.network != *network => {
                 unreadable(&format_args!("the settlement is on {}", settlement.network))
             }
-            Ok(settlement) => Self::Told(Box::new(settlement)),
+            Ok(settlement) => Self::Told(Box::new(text::settlement(settlement))),
             Err(unreadable) => unreadable,
         }
     }
@@ -80,6 +80,8 @@ pub(crate) enum Meaning {
     Refused,
     /// The payment has bought something before.
     Spent,
+    /// It settled, and what it bought was not delivered: send it again.
+    Undelivered,
     /// It is under way: send it again.
     Pending,
     /// Not known; `again` when sending it again may tell.
@@ -88,11 +90,15 @@ pub(crate) enum Meaning {
 
 impl Meaning {
     pub(crate) fn again(self) -> bool {
-        matches!(self, Self::Pending | Self::Unknown { again: true })
+        matches!(self, Self::Pending | Self::Undelivered | Self::Unknown { again: true })
     }
 
     pub(crate) fn state(self) -> State {
-        if self == Self::Refused { State::Refused } else { State::Unknown }
+        match self {
+            Self::Refused => State::Refused,
+            Self::Undelivered => State::Settled,
+            _ => State::Unknown,
+        }
     }
 
     pub(crate) fn label(self) -> &'static str {
@@ -102,6 +108,7 @@ impl Meaning {
             Self::Refused => "refused",
             Self::Spent => "spent",
             Self::Pending => "pending",
+            Self::Undelivered => "undelivered",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -134,7 +141,8 @@ impl Told {
         let transaction = settlement
             .and_then(|settlement| settlement.transaction.clone())
             .or_else(|| member(&body, &["transaction"]))
-            .map(|transaction| text::name(&transaction));
+            .map(|transaction| text::id(&transaction))
+            .filter(|transaction| !transaction.is_empty());
         let retry_after = headers.get(http::header::RETRY_AFTER).and_then(|value| wait(value.as_bytes()));
         let meaning =
             meaning(status, settlement, code.as_ref(), transaction.is_some(), retry_after.is_some());
@@ -154,23 +162,24 @@ fn meaning(
         return Meaning::Done(if settled { Outcome::Settled } else { Outcome::Served });
     }
     if settled {
-        // A 402 that says "paid" contradicts itself; any other answer has been paid for.
-        return if status == StatusCode::PAYMENT_REQUIRED {
-            Meaning::Unknown { again: false }
-        } else {
-            Meaning::Done(Outcome::Settled)
+        return match status.as_u16() {
+            // A 402 that says "paid" contradicts itself.
+            402 => Meaning::Unknown { again: false },
+            // The same payment may be delivered on later.
+            408 | 409 | 425 | 429 | 500..=599 => Meaning::Undelivered,
+            _ => Meaning::Done(Outcome::Settled),
         };
     }
     let reason = code.map(Code::reason);
     match (status.as_u16(), reason) {
         (402 | 409 | 425 | 503, Some(Reason::SettlementPending | Reason::PaymentBusy)) => Meaning::Pending,
-        (402 | 409, Some(Reason::PaymentSpent)) => Meaning::Spent,
-        (402 | 409, Some(Reason::PaymentElsewhere)) => Meaning::Refused,
+        // The next call pays anew: a bare word is not enough, since the payment can still execute.
+        (402 | 409, Some(Reason::PaymentSpent)) if names_transaction => Meaning::Spent,
+        (402 | 409, Some(Reason::PaymentSpent | Reason::PaymentElsewhere)) => Meaning::Refused,
         (402, Some(Reason::ChainUnreachable | Reason::StoreUnavailable | Reason::FacilitatorUnavailable)) => {
             Meaning::Unknown { again: true }
         }
         (402 | 412, _) => Meaning::Refused,
-        (409, _) if names_transaction => Meaning::Spent,
         (409, _) => Meaning::Unknown { again: says_when },
         (425 | 429 | 502..=504, _) => Meaning::Unknown { again: true },
         _ => Meaning::Unknown { again: false },

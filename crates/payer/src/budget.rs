@@ -16,10 +16,7 @@ pub struct Budget {
 
 /// A budget that a payment doesn't fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{asked} asked, but of the budget of {limit} {scope} {spent} is spent and {held} reserved: raise it with Policy::budget{}",
-    free_at.map_or_else(String::new, |at| format!(", or wait until {at} (Unix time)"))
-)]
+#[error("{asked} asked, but of the budget of {limit} {scope} {spent} is spent and {held} reserved")]
 #[non_exhaustive]
 pub struct Overdrawn {
     /// What is asked.
@@ -50,6 +47,15 @@ pub(crate) enum SpendKind {
     Held,
     Spent,
     Unproven,
+}
+
+impl Overdrawn {
+    /// How a program changes that.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let wait = self.free_at.map_or_else(String::new, |at| format!(", or wait until {at} (Unix time)"));
+        format!("raise it with Policy::budget{wait}")
+    }
 }
 
 impl Budget {

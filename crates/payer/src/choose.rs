@@ -41,6 +41,17 @@ pub enum Unfit {
     Scheme(#[from] SignError),
 }
 
+impl Unfit {
+    /// How a program changes that, if it can.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Policy(refused) => Some(refused.hint()),
+            _ => None,
+        }
+    }
+}
+
 /// An offer that is not paid, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
@@ -70,6 +81,8 @@ pub struct Plan {
     /// The offers that can't be paid.
     pub rejected: Vec<Rejected>,
     pub(crate) v1_network: Option<String>,
+    /// The resource that the offer is for, in the seller's words.
+    pub(crate) named: String,
 }
 
 /// The addresses paid before, by network.
@@ -99,8 +112,16 @@ pub(crate) fn choose(
             Ok((offer, scheme, payer, worth))
                 if best.as_ref().is_none_or(|(plan, _)| worth.value < plan.worth.value) =>
             {
-                let (offer, v1_network) = (offer.clone(), listed.v1_network.clone());
-                best = Some((Plan { offer, index, worth, payer, rejected: Vec::new(), v1_network }, scheme));
+                let plan = Plan {
+                    offer: offer.clone(),
+                    index,
+                    worth,
+                    payer,
+                    rejected: Vec::new(),
+                    v1_network: listed.v1_network.clone(),
+                    named: listed.resource.clone(),
+                };
+                best = Some((plan, scheme));
             }
             Ok(_) => {}
         }

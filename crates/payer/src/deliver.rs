@@ -10,19 +10,20 @@ use crate::asked::MAX_BODY;
 use crate::error::{Answer, Kept, PayError};
 use crate::flight::InFlight;
 use crate::http_client::{Attempt, Paid, Purchased};
-use crate::journal::{Live, Outcome};
+use crate::journal::{Live, Outcome, State};
 
 impl Attempt {
     /// Sends the payment; again if its outcome is not known, and never another one.
     pub(crate) async fn deliver(&self, flight: InFlight) -> Result<Paid, PayError> {
         let limits = self.payer.inner.limits;
-        let payment = flight.summary();
+        let mut payment = flight.summary();
+        let mut settled = payment.state == State::Settled;
         let window = Instant::now().checked_add(limits.resend_within);
         let until = [self.deadline, window].into_iter().flatten().min();
         let (mut sends, mut pause) = (0u32, limits.pause);
         loop {
             sends = sends.saturating_add(1);
-            let sent = self.by_deadline(self.payer.inner.http.execute(self.paid_request(&flight)?)).await;
+            let sent = self.by_deadline(self.payer.inner.execute(self.paid_request(&flight)?)).await;
             let heard = match sent {
                 // Whether a request that failed has arrived is not known.
                 None | Some(Err(_)) => None,
@@ -38,9 +39,16 @@ impl Attempt {
                 }
             };
             let meaning = heard.as_ref().map_or(Meaning::Unknown { again: true }, |(_, told)| told.meaning);
+            settled |= meaning == Meaning::Undelivered;
+            if let Some(named) = heard.as_ref().and_then(|(_, told)| told.transaction.clone()) {
+                payment.transaction = Some(named);
+            }
             let wait = heard.as_ref().and_then(|(_, told)| told.retry_after).unwrap_or(pause);
             let room = Instant::now().checked_add(wait).zip(until).is_some_and(|(next, until)| next < until);
             if !meaning.again() || sends >= limits.sends || !room {
+                // What a server says later does not take the money back.
+                let meaning =
+                    if settled && meaning != Meaning::Spent { Meaning::Undelivered } else { meaning };
                 return Err(self.kept(flight, payment, heard, meaning, sends).await);
             }
             tracing::debug!(id = payment.id, sends, "payment will be sent again");
@@ -71,13 +79,12 @@ impl Attempt {
         sends: u32,
     ) -> PayError {
         let (answer, told) = heard.unzip();
-        let (code, said, transaction) =
-            told.map_or((None, None, None), |told| (told.code, told.said, told.transaction));
+        let (code, said) = told.map_or((None, None), |told| (told.code, told.said));
         let kept = Box::new(Kept {
             id: payment.id,
             origin: payment.origin,
             amount: format!("{} {}", payment.amount, payment.asset),
-            transaction: transaction.clone().or(payment.transaction),
+            transaction: payment.transaction,
             said,
             until: payment.valid_before,
             sends,
@@ -89,7 +96,7 @@ impl Attempt {
         let reason = code.map(|code| code.to_string());
         let recorded = match meaning {
             Meaning::Spent => flight.spent(kept.transaction.clone()).await,
-            _ => flight.keep(meaning.state(), reason, transaction).await,
+            _ => flight.keep(meaning.state(), reason, kept.transaction.clone()).await,
         };
         if let Err(error) = recorded {
             // The payment is live on disk as it was; that is the safe side.
@@ -99,6 +106,7 @@ impl Attempt {
             Meaning::Spent => PayError::Spent(kept),
             Meaning::Refused => PayError::Refused(kept),
             Meaning::Pending => PayError::Pending(kept),
+            Meaning::Undelivered => PayError::Undelivered(kept),
             Meaning::Done(_) | Meaning::Unknown { .. } => PayError::Unknown(kept),
         }
     }

@@ -7,7 +7,7 @@ use tollway_protocol::{Code, Refusal};
 
 use crate::asked::NotAsked;
 use crate::choose::Rejected;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Live};
 use crate::policy::PolicyError;
 
 /// A server's answer, bounded.
@@ -55,6 +55,7 @@ impl std::fmt::Display for Declined {
                 f.write_str("no offer can be paid")?;
                 for (index, one) in all.iter().enumerate() {
                     write!(f, "{} {one}", if index == 0 { ":" } else { ";" })?;
+                    hinted(f, one.why.hint().as_deref())?;
                 }
             }
         }
@@ -112,6 +113,29 @@ fn said(f: &mut std::fmt::Formatter<'_>, said: Option<&str>, hint: Option<&str>)
     hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
 }
 
+fn hinted(f: &mut std::fmt::Formatter<'_>, hint: Option<&str>) -> std::fmt::Result {
+    hint.map_or(Ok(()), |hint| write!(f, ": {hint}"))
+}
+
+/// A payment that an earlier call left behind, and that the policy of now does not allow. It was not
+/// sent again; it stays in the journal and counts in budgets, since it can still execute.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Withheld {
+    /// The payment.
+    pub payment: Live,
+    /// The first limit that it crosses.
+    pub why: PolicyError,
+}
+
+impl std::fmt::Display for Withheld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Live { id, amount, asset, valid_before, .. } = &self.payment;
+        write!(f, "payment {id} of {amount} {asset}, kept until {valid_before} (Unix time): {}", self.why)?;
+        hinted(f, Some(&self.why.hint()))
+    }
+}
+
 /// Why a paying call did not return an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,8 +166,14 @@ pub enum PayError {
     #[error("{0}")]
     Declined(Declined),
     /// A limit that counts other payments too. Nothing was paid.
-    #[error(transparent)]
+    #[error("{}: {}", .0, .0.hint())]
     Policy(PolicyError),
+    /// An earlier call signed a payment for this request that the policy of now does not allow. It
+    /// was not sent again, and none was signed in its place.
+    #[error(
+        "what an earlier call signed for this request is outside the policy now, and was not sent again: {0}"
+    )]
+    Withheld(Box<Withheld>),
     /// The request's body is a stream, which can't be sent again. Nothing was paid.
     #[error("the request's body is a stream and can't be sent again with a payment: give it as bytes")]
     StreamedBody,
@@ -183,6 +213,11 @@ pub enum PayError {
         "the payment is being settled; it is kept, and the next call for this request sends it again: {0}"
     )]
     Pending(Box<Kept>),
+    /// The server says that the payment has settled, and failed to deliver what it bought.
+    #[error(
+        "the payment is settled, but what it bought was not delivered; it is kept, and the next call for this request sends it again to have it delivered, and does not pay twice: {0}"
+    )]
+    Undelivered(Box<Kept>),
     /// The payment was sent; whether it was used is not known.
     #[error(
         "the payment's outcome is not known; it is kept, and the next call for this request sends it again: {0}"
@@ -191,11 +226,15 @@ pub enum PayError {
 }
 
 impl PayError {
-    /// The payment that left, if one did.
+    /// The payment that left, if one did in this call.
     #[must_use]
     pub fn kept(&self) -> Option<&Kept> {
         match self {
-            Self::Refused(kept) | Self::Spent(kept) | Self::Pending(kept) | Self::Unknown(kept) => Some(kept),
+            Self::Refused(kept)
+            | Self::Spent(kept)
+            | Self::Pending(kept)
+            | Self::Undelivered(kept)
+            | Self::Unknown(kept) => Some(kept),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use tollway_protocol::{Settlement, header};
 
 use crate::journal::{Entry, Held, JournalError, Live, Outcome, State};
 use crate::payer::Clock;
+use crate::text;
 
 /// A payment that is signed and on disk: it may be sent. This call alone works on it; when it is
 /// dropped without a word, the next call for the same purchase sends it again.
@@ -48,6 +49,7 @@ impl InFlight {
     /// [`JournalError`]: the payment stays live.
     pub async fn spent(mut self, transaction: Option<String>) -> Result<(), JournalError> {
         let now = (self.clock)();
+        let transaction = transaction.map(|transaction| text::id(&transaction));
         self.held.entry.transaction = transaction.or(self.held.entry.transaction.take());
         on_disk(move || self.held.finish(Outcome::Spent, None, now)).await?
     }
@@ -63,9 +65,15 @@ impl InFlight {
         transaction: Option<String>,
     ) -> Result<(), JournalError> {
         let change = move |entry: &mut Entry| {
-            entry.state = if state == State::Reserved { State::Unknown } else { state };
-            entry.reason = reason.or(entry.reason.take());
-            entry.transaction = transaction.or(entry.transaction.take());
+            entry.state = match (entry.state, state) {
+                // What a server says later does not take the money back.
+                (State::Settled, _) => State::Settled,
+                (_, State::Reserved) => State::Unknown,
+                (_, state) => state,
+            };
+            entry.reason = reason.map(|reason| text::prose(&reason)).or(entry.reason.take());
+            entry.transaction =
+                transaction.map(|transaction| text::id(&transaction)).or(entry.transaction.take());
         };
         on_disk(move || self.held.update(change)).await?
     }

@@ -16,6 +16,7 @@ use crate::asked::Asked;
 use crate::choose::Plan;
 use crate::deliver::bounded;
 use crate::error::PayError;
+use crate::flight::on_disk;
 use crate::journal::Live;
 use crate::origin::{Origin, Purchase};
 use crate::payer::Payer;
@@ -103,12 +104,13 @@ impl Payer {
             return Ok(Preview::Free(response.status()));
         }
         let (asked, purchase) = attempt.read(response).await?;
-        if let Some(live) = self.outstanding(&purchase)? {
+        let (payer, request) = (self.clone(), purchase.clone());
+        let left = on_disk(move || payer.left_behind(&request).map(|held| held.map(|held| held.summary())));
+        if let Some(live) = left.await?? {
             return Ok(Preview::Resend(Box::new(live)));
         }
-        self.plan(&asked, &purchase)
-            .map(|plan| Preview::Pay(Box::new(plan)))
-            .map_err(|error| attempt.hinted(error))
+        let planned = self.plan(&asked, &purchase).await;
+        planned.map(|plan| Preview::Pay(Box::new(plan))).map_err(|error| attempt.hinted(error))
     }
 
     async fn ask(&self, mut request: Request) -> Result<(Attempt, Response), PayError> {
@@ -116,7 +118,7 @@ impl Payer {
         for _ in 0..HOPS {
             let mut attempt = Attempt::new(self, &request)?;
             attempt.deadline = started;
-            let response = attempt.send(self.inner.http.execute(request)).await?;
+            let response = attempt.send(self.inner.execute(request)).await?;
             match attempt.next_hop(&response) {
                 Some(next) => request = next,
                 None => return Ok((attempt, response)),
@@ -124,7 +126,7 @@ impl Payer {
         }
         let mut attempt = Attempt::new(self, &request)?;
         attempt.deadline = started;
-        let response = attempt.send(self.inner.http.execute(request)).await?;
+        let response = attempt.send(self.inner.execute(request)).await?;
         Ok((attempt, response))
     }
 }

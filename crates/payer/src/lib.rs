@@ -21,7 +21,7 @@ pub use answer::{Receipt, Told};
 pub use asked::{Asked, MAX_BODY, NotAsked, Speaks};
 pub use budget::{Budget, Overdrawn};
 pub use choose::{Plan, Rejected, Unfit};
-pub use error::{Answer, Declined, Kept, PayError};
+pub use error::{Answer, Declined, Kept, PayError, Withheld};
 pub use flight::InFlight;
 pub use http_client::{Paid, Preview, Purchased, pay};
 pub use journal::{Journal, JournalError};

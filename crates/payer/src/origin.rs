@@ -8,7 +8,8 @@ use url::Url;
 pub struct Origin {
     text: String,
     host: String,
-    safe: bool,
+    https: bool,
+    loopback: bool,
 }
 
 impl Origin {
@@ -22,13 +23,14 @@ impl Origin {
             text.push_str(&port.to_string());
         }
         let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            // Names below it may be anybody's: not every resolver keeps them at home.
+            Some(url::Host::Domain(name)) => name == "localhost",
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
             Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
             None => false,
         };
-        let safe = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-        Self { text, host, safe }
+        let loopback = loopback && url.scheme() == "http";
+        Self { text, host, https: url.scheme() == "https", loopback }
     }
 
     /// Its text.
@@ -46,7 +48,12 @@ impl Origin {
     /// Whether nobody on the way can read or change what is sent: https, or a loopback host.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.safe
+        self.https || self.loopback
+    }
+
+    /// Whether it is plain http to this computer, which is safe only if it goes there directly.
+    pub(crate) fn is_plain_loopback(&self) -> bool {
+        self.loopback
     }
 }
 
@@ -263,9 +270,13 @@ mod tests {
         for good in ["https://a.example", "http://localhost:1", "http://127.0.0.9/", "http://[::1]:8/"] {
             assert!(Origin::of(&url(good)).is_safe(), "{good}");
         }
-        for bad in
-            ["http://a.example", "http://localhost.evil.example", "http://128.0.0.1", "ftp://localhost"]
-        {
+        for bad in [
+            "http://a.example",
+            "http://localhost.evil.example",
+            "http://a.localhost",
+            "http://128.0.0.1",
+            "ftp://localhost",
+        ] {
             assert!(!Origin::of(&url(bad)).is_safe(), "{bad}");
         }
     }

@@ -13,11 +13,11 @@ use tollway_protocol::{Reason, Refusal, header, v1};
 
 use crate::asked::{Asked, Speaks};
 use crate::choose::{Plan, choose};
-use crate::error::{Declined, PayError};
+use crate::error::{Declined, PayError, Withheld};
 use crate::flight::{InFlight, on_disk};
 use crate::journal::{Entry, Held, Journal, JournalError, Live, ReserveError, Reserved, State};
 use crate::journal::{SavedHeader, random_id};
-use crate::origin::Purchase;
+use crate::origin::{Origin, Purchase};
 use crate::policy::Policy;
 use crate::text;
 use crate::wallet::Wallet;
@@ -64,8 +64,19 @@ pub(crate) struct Inner {
     policy: Policy,
     journal: Journal,
     clock: Clock,
-    pub(crate) http: reqwest::Client,
+    http: reqwest::Client,
+    /// For plain http to this computer: through no proxy.
+    direct: reqwest::Client,
     pub(crate) limits: Limits,
+}
+
+impl Inner {
+    /// Sends a request: directly, where a proxy would see plain text that is safe only on this
+    /// computer.
+    pub(crate) async fn execute(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
+        let stays = Origin::of(request.url()).is_plain_loopback();
+        if stays { self.direct.execute(request).await } else { self.http.execute(request).await }
+    }
 }
 
 impl std::fmt::Debug for Payer {
@@ -85,6 +96,7 @@ pub struct PayerBuilder {
     policy: Policy,
     clock: Clock,
     http: reqwest::ClientBuilder,
+    direct: reqwest::ClientBuilder,
     limits: Limits,
 }
 
@@ -104,10 +116,12 @@ impl PayerBuilder {
     }
 
     /// The client that sends payments: roots, proxies, default headers. Its redirect policy and
-    /// time-outs are replaced by the payer's.
+    /// time-outs are replaced by the payer's. Made twice: plain http to this computer goes through
+    /// one without proxies.
     #[must_use]
-    pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
-        self.http = http;
+    pub fn http(mut self, make: impl Fn() -> reqwest::ClientBuilder) -> Self {
+        self.http = make();
+        self.direct = make();
         self
     }
 
@@ -123,16 +137,19 @@ impl PayerBuilder {
     /// # Errors
     /// [`PayError::Client`].
     pub fn build(self) -> Result<Payer, PayError> {
-        let Self { wallet, journal, policy, clock, http, limits } = self;
-        let http = http
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.total)
-            .build()
-            .map_err(PayError::Client)?;
-        Ok(Payer { inner: Arc::new(Inner { wallet, policy, journal, clock, http, limits }) })
+        let Self { wallet, journal, policy, clock, http, direct, limits } = self;
+        let client = |builder: reqwest::ClientBuilder| {
+            builder
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(limits.connect)
+                .read_timeout(limits.total)
+                .build()
+                .map_err(PayError::Client)
+        };
+        let (http, direct) = (client(http)?, client(direct.no_proxy())?);
+        Ok(Payer { inner: Arc::new(Inner { wallet, policy, journal, clock, http, direct, limits }) })
     }
 }
 
@@ -150,6 +167,7 @@ impl Payer {
             policy: Policy::default(),
             clock: Arc::new(system_time),
             http: reqwest::Client::builder(),
+            direct: reqwest::Client::builder(),
             limits: Limits::default(),
         }
     }
@@ -164,31 +182,62 @@ impl Payer {
         (self.inner.clock)()
     }
 
-    /// What would be paid now, and why; signs and reserves nothing. Reads the journal from disk.
+    /// What would be paid now, and why; signs and reserves nothing.
     ///
     /// # Errors
     /// [`PayError::Declined`], [`PayError::Policy`], [`PayError::Journal`].
-    pub fn plan(&self, asked: &Asked, purchase: &Purchase) -> Result<Plan, PayError> {
-        let (plan, _) = self.choose(asked, purchase)?;
-        let draft = Entry::draft(String::new(), purchase, &plan, self.now());
-        self.inner.journal.fits(&draft, &self.inner.policy, self.now())?;
-        Ok(plan)
+    pub async fn plan(&self, asked: &Asked, purchase: &Purchase) -> Result<Plan, PayError> {
+        let (payer, what, request) = (self.clone(), asked.clone(), purchase.clone());
+        let planned = on_disk(move || {
+            let (plan, _) = payer.choose(&what, &request)?;
+            let draft = Entry::draft(String::new(), &request, &plan, payer.now());
+            payer.inner.journal.fits(&draft, &payer.inner.policy, payer.now())?;
+            Ok(plan)
+        });
+        planned.await?
     }
 
-    /// The payment that an earlier call left for `purchase`, which the next call would send again.
+    /// The payment that an earlier call left for `purchase`, which the next call would send again if
+    /// the policy allows it still.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn outstanding(&self, purchase: &Purchase) -> Result<Option<Live>, JournalError> {
-        let held = self.inner.journal.orphan(&purchase.digest(), self.now(), self.inner.policy.margin)?;
-        Ok(held.map(|held| held.entry.summary(false)))
+    pub async fn outstanding(&self, purchase: &Purchase) -> Result<Option<Live>, JournalError> {
+        let (payer, digest) = (self.clone(), purchase.digest());
+        let found = on_disk(move || {
+            let held = payer.inner.journal.orphan(&digest, payer.now(), payer.inner.policy.margin)?;
+            Ok(held.map(|held| held.summary()))
+        });
+        found.await?
+    }
+
+    /// The payment that an earlier call left for `purchase`, if it may be sent again.
+    pub(crate) fn left_behind(&self, purchase: &Purchase) -> Result<Option<Held>, PayError> {
+        let Inner { journal, policy, .. } = &*self.inner;
+        let held = journal.orphan(&purchase.digest(), self.now(), policy.margin)?;
+        held.map(|held| self.judged(held, purchase)).transpose()
+    }
+
+    /// What was allowed when it was signed may not be now. Its budget is held already.
+    fn judged(&self, held: Held, purchase: &Purchase) -> Result<Held, PayError> {
+        let Inner { journal, policy, .. } = &*self.inner;
+        let entry = &held.entry;
+        let pinned = journal.pinned(&entry.origin)?;
+        let pins = pinned.get(entry.offer.network.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let judged = policy
+            .judge(purchase, &entry.resource, &entry.offer)
+            .and_then(|_| policy.recipient(&entry.origin, &entry.offer.network, &entry.offer.pay_to, pins));
+        match judged {
+            Ok(()) => Ok(held),
+            Err(why) => Err(PayError::Withheld(Box::new(Withheld { payment: held.summary(), why }))),
+        }
     }
 
     /// Decides, reserves, signs, checks and journals a payment for `purchase`; or takes up the one
     /// that an earlier call left behind.
     ///
     /// # Errors
-    /// Any [`PayError`] that says that nothing was paid.
+    /// Any [`PayError`] that says that nothing was paid, or [`PayError::Withheld`].
     pub async fn prepare(&self, asked: &Asked, purchase: &Purchase) -> Result<InFlight, PayError> {
         let deadline = Instant::now().checked_add(self.inner.limits.total);
         self.prepare_by(asked, purchase, deadline).await
@@ -256,7 +305,7 @@ impl Payer {
     fn begin(&self, asked: &Asked, purchase: &Purchase) -> Result<Begun, PayError> {
         let Inner { journal, policy, .. } = &*self.inner;
         let now = self.now();
-        if let Some(held) = journal.orphan(&purchase.digest(), now, policy.margin)? {
+        if let Some(held) = self.left_behind(purchase)? {
             return Ok(Begun::Resend(held));
         }
         let (plan, scheme) = self.choose(asked, purchase)?;
@@ -264,7 +313,7 @@ impl Payer {
         let draft = Entry::draft(id, purchase, &plan, now);
         match journal.reserve(draft, policy, now) {
             Ok(Reserved::Fresh(held)) => Ok(Begun::Fresh(held, Box::new(plan), scheme)),
-            Ok(Reserved::Orphan(held)) => Ok(Begun::Resend(held)),
+            Ok(Reserved::Orphan(held)) => self.judged(held, purchase).map(Begun::Resend),
             Err(error) => Err(error.into()),
         }
     }

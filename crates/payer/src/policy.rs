@@ -27,21 +27,19 @@ pub enum Pinning {
 #[non_exhaustive]
 pub enum PolicyError {
     /// The scheme is not allowed.
-    #[error("scheme {scheme} is not allowed: allow it with Policy::schemes")]
+    #[error("scheme {scheme} is not allowed")]
     Scheme {
         /// The offer's.
         scheme: String,
     },
     /// The network is not allowed.
-    #[error("network {network} is not allowed: allow it with Policy::networks")]
+    #[error("network {network} is not allowed")]
     Network {
         /// The offer's.
         network: Network,
     },
     /// The asset is not known, or its value can't be computed.
-    #[error(
-        "asset {asset} on {network} is not allowed: add it with Policy::allow_asset, with its real decimals"
-    )]
+    #[error("asset {asset} on {network} is not allowed")]
     Asset {
         /// The offer's network.
         network: Network,
@@ -49,7 +47,7 @@ pub enum PolicyError {
         asset: String,
     },
     /// More than the cap for one payment.
-    #[error("{asked} {symbol} asked, at most {cap} a payment: raise it with Policy::cap")]
+    #[error("{asked} {symbol} asked, at most {cap} a payment")]
     Cap {
         /// What is asked, in whole units of the asset.
         asked: String,
@@ -59,7 +57,7 @@ pub enum PolicyError {
         cap: Value,
     },
     /// The signed payment would be spendable for too long.
-    #[error("maxTimeoutSeconds is {asked}, at most {max}: raise it with Policy::window")]
+    #[error("maxTimeoutSeconds is {asked}, at most {max}")]
     WindowTooLong {
         /// The offer's.
         asked: u64,
@@ -67,7 +65,7 @@ pub enum PolicyError {
         max: u64,
     },
     /// The payment could not reach a block in time.
-    #[error("maxTimeoutSeconds is {asked}, at least {min}: lower it with Policy::window")]
+    #[error("maxTimeoutSeconds is {asked}, at least {min}")]
     WindowTooShort {
         /// The offer's.
         asked: u64,
@@ -75,9 +73,7 @@ pub enum PolicyError {
         min: u64,
     },
     /// The origin was paid elsewhere before.
-    #[error(
-        "{origin} asks for payment to {asked} on {network}, it was {pinned} before: if that is right, allow it with Policy::allow_recipient"
-    )]
+    #[error("{origin} asks for payment to {asked} on {network}, it was {pinned} before")]
     Recipient {
         /// Who asks.
         origin: String,
@@ -89,15 +85,13 @@ pub enum PolicyError {
         asked: String,
     },
     /// Neither https nor a loopback host.
-    #[error(
-        "{origin} is not https: others on the way could take the payment; allow it with Policy::allow_insecure"
-    )]
+    #[error("{origin} is not https: others on the way could take the payment")]
     Insecure {
         /// Who asks.
         origin: String,
     },
     /// The offer is for another resource than the one requested.
-    #[error("the offer is for {named}, not for the URL requested at {origin}: see Policy::resource")]
+    #[error("the offer is for {named}, not for the URL requested at {origin}")]
     Resource {
         /// What the offer names.
         named: String,
@@ -107,6 +101,26 @@ pub enum PolicyError {
     /// A budget would be overdrawn.
     #[error(transparent)]
     Budget(Box<Overdrawn>),
+}
+
+impl PolicyError {
+    /// How a program changes that; not part of the message, since people have flags and settings.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::Scheme { .. } => "allow it with Policy::schemes",
+            Self::Network { .. } => "allow it with Policy::networks",
+            Self::Asset { .. } => "add it with Policy::allow_asset, with its real decimals",
+            Self::Cap { .. } => "raise it with Policy::cap",
+            Self::WindowTooLong { .. } => "raise it with Policy::window",
+            Self::WindowTooShort { .. } => "lower it with Policy::window",
+            Self::Recipient { .. } => "if that is right, allow it with Policy::allow_recipient",
+            Self::Insecure { .. } => "allow it with Policy::allow_insecure",
+            Self::Resource { .. } => "see Policy::resource",
+            Self::Budget(overdrawn) => return overdrawn.hint(),
+        };
+        hint.to_owned()
+    }
 }
 
 /// What may be paid. The default: $1 a payment, known assets on any network, https or loopback,

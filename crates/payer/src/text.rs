@@ -1,5 +1,7 @@
 //! A peer's text, made fit to show: it never decides anything.
 
+use tollway_protocol::{Code, Settlement};
+
 /// At most `max` characters of `text`, without control or invisible direction characters.
 pub(crate) fn clean(text: &str, max: usize) -> String {
     let hidden = |c: &char| {
@@ -19,9 +21,25 @@ pub(crate) fn name(text: &str) -> String {
     clean(text, 80)
 }
 
+/// What names a transaction or an account, on any chain.
+pub(crate) fn id(text: &str) -> String {
+    clean(text, 128)
+}
+
 /// A sentence from a server.
 pub(crate) fn prose(text: &str) -> String {
     clean(text, 300)
+}
+
+/// A settlement whose words can be shown and kept.
+pub(crate) fn settlement(told: Settlement) -> Settlement {
+    Settlement {
+        error_reason: told.error_reason.map(|code| Code::new(&prose(code.as_str()))),
+        error_message: told.error_message.map(|message| prose(&message)),
+        payer: told.payer.map(|payer| id(&payer)),
+        transaction: told.transaction.map(|transaction| id(&transaction)).filter(|id| !id.is_empty()),
+        ..told
+    }
 }
 
 #[cfg(test)]

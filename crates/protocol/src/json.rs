@@ -107,7 +107,7 @@ impl Object {
     /// # Errors
     /// What serde says of the shape.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_value(Value::Object(self.0.clone()))
+        T::deserialize(&self.0)
     }
 
     /// Writes a `T` that is an object in JSON.

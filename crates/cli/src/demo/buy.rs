@@ -46,7 +46,7 @@ pub(super) async fn weather(
     let unpaid = client.get(url.clone()).send().await?;
     let asked = ask(teller, &url, &unpaid)?;
     let purchase = Purchase::new("GET", &url, b"");
-    let plan = payer.plan(&asked, &purchase)?;
+    let plan = payer.plan(&asked, &purchase).await?;
     teller.step(
         2,
         "choose",

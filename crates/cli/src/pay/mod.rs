@@ -34,7 +34,7 @@ pub(crate) async fn run(args: PayArgs) -> Result<Exit, Failure> {
     }
     match payer.pay(request).await {
         Ok(paid) => {
-            report::paid(paid.payment.as_ref(), paid.response.status(), account, args.json);
+            report::paid(paid.payment.as_ref(), paid.response.status(), args.json);
             body::write(paid.response, &args).await
         }
         Err(error) => verdict::failed(&error, &args, account),
@@ -66,7 +66,7 @@ fn payer(args: &PayArgs, url: &Url, key: Option<&Key>) -> Result<Payer, Failure>
     let journal = Journal::open(&directory).doing(|| format!("the journal {}", directory.display()))?;
     let mut limits = Limits::default();
     limits.total = Duration::from_secs(args.timeout);
-    let http = reqwest::Client::builder().user_agent(concat!("tollway/", env!("CARGO_PKG_VERSION")));
+    let http = || reqwest::Client::builder().user_agent(concat!("tollway/", env!("CARGO_PKG_VERSION")));
     Ok(Payer::builder(wallet, journal).policy(policy(args, url)?).limits(limits).http(http).build()?)
 }
 

@@ -10,30 +10,29 @@ use crate::exit::{Exit, Failure};
 use crate::screen;
 
 /// Tells what an answer cost. Nothing is said of a free one, but in JSON.
-pub(super) fn paid(purchased: Option<&Purchased>, status: StatusCode, payer: Option<Address>, json: bool) {
+pub(super) fn paid(purchased: Option<&Purchased>, status: StatusCode, json: bool) {
     match (purchased, json) {
         (None, false) => {}
         (None, true) => {
             screen::note(&json!({ "paid": false, "status": status.as_u16() }).to_string());
         }
-        (Some(purchased), true) => screen::note(&receipt_json(purchased, status, payer).to_string()),
-        (Some(purchased), false) => screen::note(&receipt_text(purchased, payer)),
+        (Some(purchased), true) => screen::note(&receipt_json(purchased, status).to_string()),
+        (Some(purchased), false) => screen::note(&receipt_text(purchased)),
     }
     if let Some(why) = purchased.and_then(|purchased| purchased.unrecorded.as_ref()) {
         tracing::error!(why, "the payment's end is not in the journal: the next call sends it again");
     }
 }
 
-fn receipt_json(purchased: &Purchased, status: StatusCode, payer: Option<Address>) -> Value {
+fn receipt_json(purchased: &Purchased, status: StatusCode) -> Value {
     let Purchased { payment, receipt, resent, sends, .. } = purchased;
     let settlement = receipt.settlement();
-    let said = settlement.and_then(|settlement| settlement.payer.clone());
     let amount = settlement.and_then(|settlement| settlement.amount.map(|amount| amount.to_string()));
     json!({
         "success": settlement.map(|settlement| settlement.success),
         "transaction": settlement.and_then(|settlement| settlement.transaction.clone()),
         "network": payment.network.as_str(),
-        "payer": said.or_else(|| payer.map(|payer| payer.to_string())),
+        "payer": payment.payer,
         "amount": amount,
         "price": format!("{} {}", payment.amount, payment.asset),
         "payTo": payment.pay_to,
@@ -44,10 +43,9 @@ fn receipt_json(purchased: &Purchased, status: StatusCode, payer: Option<Address
     })
 }
 
-fn receipt_text(purchased: &Purchased, payer: Option<Address>) -> String {
+fn receipt_text(purchased: &Purchased) -> String {
     let Purchased { payment, receipt, resent, .. } = purchased;
     let verb = if *resent { "paid (as signed before)" } else { "paid" };
-    let from = payer.map(|payer| format!(" from {payer}")).unwrap_or_default();
     let proof = match receipt {
         Receipt::Told(settlement) => match &settlement.transaction {
             Some(transaction) => format!("transaction {transaction}"),
@@ -57,8 +55,8 @@ fn receipt_text(purchased: &Purchased, payer: Option<Address>) -> String {
         _ => "the seller gave no receipt".to_owned(),
     };
     format!(
-        "tollway: {verb} {} {} on {} to {}{from}\n  {proof}",
-        payment.amount, payment.asset, payment.network, payment.pay_to
+        "tollway: {verb} {} {} on {} to {} from {}\n  {proof}",
+        payment.amount, payment.asset, payment.network, payment.pay_to, payment.payer
     )
 }
 
@@ -123,6 +121,8 @@ fn resend_json(live: &Live) -> Value {
         "would": "resend",
         "price": format!("{} {}", live.amount, live.asset),
         "network": live.network.as_str(),
+        "amount": live.atomic.to_string(),
+        "payer": live.payer,
         "payTo": live.pay_to,
         "id": live.id,
         "transaction": live.transaction,

@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use serde_json::json;
-use tollway_payer::{Kept, PayError, PolicyError, Unfit};
+use tollway_payer::{JournalError, Kept, PayError, PolicyError, Unfit};
 
 use super::{PayArgs, body};
 use crate::exit::{Exit, Failure, chain};
@@ -41,10 +41,12 @@ pub(super) fn failed(error: &PayError, args: &PayArgs, payer: Option<Address>) -
 fn exit(error: &PayError) -> Exit {
     match error {
         PayError::Send { .. } | PayError::TimedOut => Exit::Unreachable,
-        PayError::NotAsked { .. } | PayError::Declined(_) | PayError::Policy(_) => Exit::Declined,
+        PayError::NotAsked { .. } | PayError::Declined(_) | PayError::Policy(_) | PayError::Withheld(_) => {
+            Exit::Declined
+        }
         PayError::AlreadyPaying => Exit::Usage,
         PayError::Refused(_) | PayError::Spent(_) => Exit::Refused,
-        PayError::Pending(_) | PayError::Unknown(_) => Exit::Unknown,
+        PayError::Pending(_) | PayError::Undelivered(_) | PayError::Unknown(_) => Exit::Unknown,
         _ => Exit::General,
     }
 }
@@ -61,11 +63,7 @@ fn said(error: &PayError) -> String {
                 all => {
                     text.push_str("no offer can be paid");
                     for one in all {
-                        text.push_str(&format!(
-                            "\n  offer {}: {}",
-                            one.index.saturating_add(1),
-                            unfit(&one.why)
-                        ));
+                        text.push_str(&format!("\n  offer {}: {}", one.index.saturating_add(1), one.why));
                     }
                 }
             }
@@ -76,34 +74,13 @@ fn said(error: &PayError) -> String {
             }
             text
         }
-        PayError::Policy(policy) => format!("nothing was paid: {}", policy_text(policy)),
+        PayError::Policy(policy) => format!("nothing was paid: {policy}"),
+        PayError::Withheld(withheld) => format!(
+            "nothing was sent: an earlier call signed payment {} of {} {} for this request, and it is outside the policy now: {}",
+            withheld.payment.id, withheld.payment.amount, withheld.payment.asset, withheld.why
+        ),
         other => chain(other),
     }
-}
-
-fn unfit(why: &Unfit) -> String {
-    match why {
-        Unfit::Policy(policy) => policy_text(policy),
-        other => other.to_string(),
-    }
-}
-
-/// The library names its own methods after a colon; here the flags are named by the help.
-fn policy_text(policy: &PolicyError) -> String {
-    let text = policy.to_string();
-    let cut = [
-        ": raise it with Policy",
-        ": allow it with Policy",
-        ": add it with Policy",
-        ": lower it with Policy",
-        ": see Policy",
-        "; allow it with Policy",
-        ": if that is right",
-    ]
-    .iter()
-    .filter_map(|tail| text.find(tail))
-    .min();
-    cut.and_then(|at| text.get(..at)).unwrap_or(&text).to_owned()
 }
 
 fn todo(error: &PayError, has_key: bool) -> Option<String> {
@@ -120,9 +97,20 @@ fn todo(error: &PayError, has_key: bool) -> Option<String> {
         PayError::Pending(_) | PayError::Unknown(_) => {
             Some("run the same command again: it sends this payment again, never a second one".to_owned())
         }
+        PayError::Undelivered(_) => Some(
+            "run the same command again: it asks for what this payment bought, and does not pay twice"
+                .to_owned(),
+        ),
+        PayError::Withheld(withheld) => Some(match policy_todo(&withheld.why) {
+            Some(todo) => format!("{todo}\nor wait until {} (Unix time)", withheld.payment.valid_before),
+            None => format!("wait until {} (Unix time)", withheld.payment.valid_before),
+        }),
         PayError::NotAsked { .. } => Some("it asks for payment in a way that is not x402".to_owned()),
         PayError::Send { .. } | PayError::TimedOut => {
             Some("check the URL and the network, or raise --timeout".to_owned())
+        }
+        PayError::Journal(JournalError::NotWritten { .. }) => {
+            Some("nothing is paid that can't be written down: ask the seller".to_owned())
         }
         PayError::Journal(_) => Some(
             "nothing is paid without a journal: repair or remove what it names, or use --journal DIR"

@@ -151,9 +151,30 @@ async fn i12_a_site_that_asks_for_another_account_is_declined_until_a_person_all
     run(pay_with_some_key(home.path(), &[&url])).await.ended_with(5);
     let paid = seen.lock().unwrap().len();
     let done = run(pay_with_some_key(home.path(), &[&other])).await.ended_with(3);
-    assert!(done.stderr.contains("--pay-to 0x4242") && done.stderr.contains(PAY_TO), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("--pay-to 0x4242") && done.stderr.contains(&PAY_TO.to_lowercase()),
+        "{}",
+        done.stderr
+    );
     assert_eq!(seen.lock().unwrap().len(), paid);
     let account = format!("0x{}", "42".repeat(20));
     run(pay_with_some_key(home.path(), &[&other, "--pay-to", &account])).await.ended_with(5);
     assert!(seen.lock().unwrap().len() > paid, "it was sent");
+}
+
+#[tokio::test]
+async fn i12_a_payment_left_behind_is_not_sent_again_outside_the_limits_of_now() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, seen) = broken_seller().await;
+    run(pay_with_some_key(home.path(), &[&url])).await.ended_with(5);
+    let sent = seen.lock().unwrap().len();
+    for more in [&[][..], &["--dry-run"]] {
+        let args = [&[url.as_str(), "--max", "0.001"], more].concat();
+        let done = run(pay_with_some_key(home.path(), &args)).await.ended_with(3);
+        for part in ["an earlier call signed", "--max 0.01", "or wait until"] {
+            assert!(done.stderr.contains(part), "{part} in {}", done.stderr);
+        }
+        assert!(!done.stderr.contains("Policy::"), "flags, not methods: {}", done.stderr);
+    }
+    assert_eq!(seen.lock().unwrap().len(), sent);
 }

@@ -1,13 +1,15 @@
 //! What is on disk about a payment.
 
 use serde::{Deserialize, Serialize};
-use tollway_protocol::door::UnixTime;
+use tollway_protocol::door::{Amount, UnixTime};
+use tollway_protocol::json::Object;
 use tollway_protocol::wire::Version;
 use tollway_protocol::{Network, Offer, Settlement};
 
 use crate::asked::Speaks;
 use crate::choose::Plan;
 use crate::origin::Purchase;
+use crate::text;
 use crate::value::Value;
 
 /// How far a live payment is.
@@ -23,10 +25,12 @@ pub enum State {
     Refused,
     /// Sent; its outcome is not known.
     Unknown,
+    /// The server says that it settled, and has not delivered yet.
+    Settled,
 }
 
 /// A live payment: all that is needed to send the same bytes again.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
     pub(crate) format: Version<1>,
@@ -38,7 +42,11 @@ pub(crate) struct Entry {
     pub(crate) body_sha256: String,
     pub(crate) origin: String,
     pub(crate) host: String,
+    /// What the seller said that it is for.
+    pub(crate) resource: String,
+    /// Without what the seller added to it: that is in the header.
     pub(crate) offer: Offer,
+    pub(crate) payer: String,
     pub(crate) asset: String,
     pub(crate) amount: String,
     pub(crate) value: Value,
@@ -50,7 +58,7 @@ pub(crate) struct Entry {
 }
 
 /// The payment as it was sent.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedHeader {
     pub(crate) version: u8,
@@ -80,7 +88,9 @@ impl Entry {
             body_sha256: purchase.body_sha256().to_owned(),
             origin: purchase.origin().to_string(),
             host: purchase.origin().host().to_owned(),
-            offer: plan.offer.clone(),
+            resource: plan.named.clone(),
+            offer: Offer { extra: Object::new(), unknown: Object::new(), ..plan.offer.clone() },
+            payer: plan.payer.as_str().to_owned(),
             asset: plan.worth.asset.symbol.clone(),
             amount: plan.worth.amount.in_units(plan.worth.asset.decimals),
             value: plan.worth.value,
@@ -104,9 +114,11 @@ impl Entry {
             method: self.method.clone(),
             origin: self.origin.clone(),
             network: self.offer.network.clone(),
+            payer: self.payer.clone(),
             pay_to: self.offer.pay_to.clone(),
             asset: self.asset.clone(),
             amount: self.amount.clone(),
+            atomic: self.offer.amount,
             value: self.value,
             created: self.created,
             valid_before: self.valid_before,
@@ -131,12 +143,16 @@ pub struct Live {
     pub origin: String,
     /// Where it is paid.
     pub network: Network,
+    /// Who pays.
+    pub payer: String,
     /// Who is paid.
     pub pay_to: String,
     /// The asset's symbol.
     pub asset: String,
     /// In whole units of the asset.
     pub amount: String,
+    /// In the asset's atomic units.
+    pub atomic: Amount,
     /// In dollar-like units.
     pub value: Value,
     /// When it was reserved.
@@ -195,13 +211,14 @@ pub struct Record {
     /// The transaction, where one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
-    /// The settlement, as the server told it.
+    /// The settlement, as the server told it, with the members that we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<Settlement>,
 }
 
 impl Record {
     pub(crate) fn of(entry: &Entry, outcome: Outcome, at: UnixTime, settlement: Option<Settlement>) -> Self {
+        let settlement = settlement.map(known);
         let named = settlement.as_ref().and_then(|settlement| settlement.transaction.clone());
         Self {
             id: entry.id.clone(),
@@ -220,4 +237,17 @@ impl Record {
             settlement,
         }
     }
+}
+
+impl Record {
+    /// What budgets need of it: nothing that a server said.
+    pub(super) fn reduced(&self) -> Self {
+        Self { transaction: None, settlement: None, ..self.clone() }
+    }
+}
+
+/// The members of a settlement that we know, and no more of each than one needs.
+fn known(told: Settlement) -> Settlement {
+    let told = text::settlement(told);
+    Settlement { extensions: Object::new(), extra: Object::new(), unknown: Object::new(), ..told }
 }

@@ -28,6 +28,14 @@ pub enum JournalError {
         /// Why.
         why: String,
     },
+    /// What was to be written could not be read again, or is too long: it was not written.
+    #[error("journal file {} was not written: {why}", path.display())]
+    NotWritten {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Another process holds the journal's lock.
     #[error("journal {} is locked by another process", path.display())]
     Busy {
@@ -46,6 +54,10 @@ pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
 
 pub(crate) fn corrupt(path: &Path, why: impl std::fmt::Display) -> JournalError {
     JournalError::Corrupt { path: path.to_owned(), why: why.to_string() }
+}
+
+pub(crate) fn not_written(path: &Path, why: impl std::fmt::Display) -> JournalError {
+    JournalError::NotWritten { path: path.to_owned(), why: why.to_string() }
 }
 
 fn private() -> OpenOptions {
@@ -101,10 +113,11 @@ pub(crate) fn open(path: &Path) -> Result<(File, bool), JournalError> {
 }
 
 /// At most `limit` bytes of a file; more is damage.
-pub(crate) fn read(file: &File, path: &Path, limit: u64) -> Result<Vec<u8>, JournalError> {
+pub(crate) fn read(file: &File, path: &Path, limit: usize) -> Result<Vec<u8>, JournalError> {
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io(path))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut bytes).map_err(io(path))?;
+    if bytes.len() > limit {
         return Err(corrupt(path, "too long"));
     }
     Ok(bytes)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use super::checked;
 use super::entry::{Outcome, Record};
 use super::files::{self, JournalError, corrupt, io};
 use crate::budget::{Spend, SpendKind};
@@ -44,9 +45,12 @@ impl History {
         Ok(())
     }
 
-    /// Appends a record durably.
+    /// Appends a record durably; without what a server said, if that could not be read again.
     pub(crate) fn append(&mut self, path: &Path, record: &Record) -> Result<(), JournalError> {
-        let mut line = serde_json::to_vec(record).map_err(|error| corrupt(path, error))?;
+        let mut line = checked::line(path, record).or_else(|error| {
+            tracing::warn!(id = record.id, %error, "a line of the history is written without what the server said");
+            checked::line(path, &record.reduced())
+        })?;
         line.push(b'\n');
         let mut file = files::log(path)?;
         file.write_all(&line).and_then(|()| file.sync_all()).map_err(io(path))?;
@@ -89,6 +93,31 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Record>, JournalError> {
     bytes
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).map_err(|error| corrupt(path, error)))
+        .map(|line| checked::record(line).map_err(|why| corrupt(path, why)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn i12_i19_a_line_that_could_not_be_read_again_is_written_without_what_the_server_said_and_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl");
+        let record = json!({
+            "id": "i", "outcome": "settled", "created": 1, "at": 2, "method": "GET", "url": "https://a.example/",
+            "host": "a.example", "network": "eip155:1", "pay_to": "0x2", "asset": "USDC", "amount": "0.01",
+            "value": "10000000000000000", "transaction": "0x1",
+            "settlement": {"success": true, "transaction": "0x1", "network": "eip155:1"},
+        });
+        let mut record: Record = serde_json::from_value(record).unwrap();
+        record.settlement.as_mut().unwrap().unknown.0.insert("payer".to_owned(), json!(1));
+        record.settlement.as_mut().unwrap().payer = Some("0x3".to_owned());
+        let mut history = History::default();
+        history.append(&path, &record).unwrap();
+        assert_eq!(read_all(&path).unwrap(), [record.reduced()]);
+        assert_eq!(history.spends().iter().map(|spend| spend.value).collect::<Vec<_>>(), [record.value]);
+    }
 }

@@ -11,11 +11,14 @@
 //! - `recipients.json`: who was paid for which origin and network.
 //! - `lock`: held for each change, by one process at a time.
 //!
-//! A file that can't be understood stops all payments until a person has looked at it. Locks are
+//! What is to be written is read back first, and not written if that fails: a server's words must
+//! not damage a file. A file that can't be understood all the same stops all payments until a person has looked at it. Locks are
 //! those of the local file system: don't put a journal on a network share.
 
+mod checked;
 mod entry;
 mod files;
+mod held;
 mod history;
 
 use std::collections::BTreeMap;
@@ -24,20 +27,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tollway_protocol::door::UnixTime;
-use tollway_protocol::{Network, Settlement};
+use tollway_protocol::Network;
+use tollway_protocol::door::{Address, UnixTime};
 
 pub(crate) use entry::{Entry, SavedHeader};
 pub use entry::{Live, Outcome, Record, State};
 pub use files::JournalError;
 pub(crate) use files::random_id;
 use files::{corrupt, io};
+pub(crate) use held::{Held, Reserved};
 use history::History;
 
 use crate::budget::{Spend, SpendKind};
 use crate::policy::{Policy, PolicyError};
 
-const MAX_ENTRY: u64 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Recipients = BTreeMap<String, Vec<String>>;
@@ -67,20 +70,6 @@ impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("directory", &self.inner.directory).finish_non_exhaustive()
     }
-}
-
-/// A payment that this call alone works on, until it is dropped.
-pub(crate) struct Held {
-    journal: Journal,
-    pub(crate) entry: Entry,
-    /// Locked.
-    file: File,
-}
-
-/// What a request for a new payment got.
-pub(crate) enum Reserved {
-    Fresh(Held),
-    Orphan(Held),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -239,8 +228,7 @@ impl Journal {
                 return Ok(Err(refused));
             }
             let (file, entry) = (journal.write(&draft)?, draft);
-            if !pinned.contains(&entry.offer.pay_to) {
-                pinned.push(entry.offer.pay_to.clone());
+            if pin(&network, &entry.offer.pay_to, pinned) {
                 journal.write_recipients(&recipients)?;
             }
             Ok(Ok(Reserved::Fresh(Held { journal: journal.clone(), entry, file })))
@@ -274,17 +262,16 @@ impl Journal {
                 continue;
             }
             let (file, ours) = files::open(&path)?;
-            let bytes = files::read(&file, &path, MAX_ENTRY)?;
-            let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| corrupt(&path, error))?;
-            if entry.file_name() != name || (entry.state != State::Reserved && entry.header.is_none()) {
-                return Err(corrupt(&path, "its name and contents disagree"));
-            }
+            let bytes = files::read(&file, &path, checked::MAX_ENTRY)?;
+            let entry = checked::entry(&name, &bytes).map_err(|why| corrupt(&path, why))?;
             let recorded = history.has(&entry.id);
             let over = ours && now > entry.valid_before.plus(margin);
             if recorded || (ours && entry.state == State::Reserved) {
                 files::remove(&path)?;
             } else if over {
-                let record = Record::of(&entry, Outcome::Unproven, now, None);
+                let outcome =
+                    if entry.state == State::Settled { Outcome::Settled } else { Outcome::Unproven };
+                let record = Record::of(&entry, outcome, now, None);
                 history.append(&self.history_path(), &record)?;
                 files::remove(&path)?;
             } else {
@@ -301,8 +288,7 @@ impl Journal {
 
     fn write(&self, entry: &Entry) -> Result<File, JournalError> {
         let path = self.live_path().join(entry.file_name());
-        let bytes = serde_json::to_vec(entry).map_err(|error| corrupt(&path, error))?;
-        files::replace(&path, &bytes)
+        files::replace(&path, &checked::live(&path, entry)?)
     }
 
     fn recipients(&self) -> Result<Recipients, JournalError> {
@@ -316,8 +302,7 @@ impl Journal {
 
     fn write_recipients(&self, recipients: &Recipients) -> Result<(), JournalError> {
         let path = self.recipients_path();
-        let bytes = serde_json::to_vec_pretty(recipients).map_err(|error| corrupt(&path, error))?;
-        files::replace(&path, &bytes).map(drop)
+        files::replace(&path, &checked::recipients(&path, recipients)?).map(drop)
     }
 
     fn live_path(&self) -> PathBuf {
@@ -336,37 +321,6 @@ impl Journal {
 impl Seen {
     fn is_orphan(&self, purchase: &str) -> bool {
         self.ours && self.entry.purchase == purchase
-    }
-}
-
-impl Held {
-    /// Writes a change to the payment durably.
-    pub(crate) fn update(&mut self, change: impl FnOnce(&mut Entry)) -> Result<(), JournalError> {
-        let mut entry = self.entry.clone();
-        change(&mut entry);
-        // The old file's lock is let go only after the new one is in place and locked.
-        self.file = self.journal.locked(|journal, _| journal.write(&entry))?;
-        self.entry = entry;
-        Ok(())
-    }
-
-    /// Moves the payment to the history.
-    pub(crate) fn finish(
-        &self,
-        outcome: Outcome,
-        settlement: Option<Settlement>,
-        now: UnixTime,
-    ) -> Result<(), JournalError> {
-        self.journal.locked(|journal, history| {
-            let record = Record::of(&self.entry, outcome, now, settlement);
-            history.append(&journal.history_path(), &record)?;
-            files::remove(&journal.live_path().join(self.entry.file_name()))
-        })
-    }
-
-    /// Gives the budget back: nothing that was signed has left.
-    pub(crate) fn cancel(self) -> Result<(), JournalError> {
-        self.journal.locked(|journal, _| files::remove(&journal.live_path().join(self.entry.file_name())))
     }
 }
 
@@ -390,6 +344,18 @@ fn budgets(
         let all = history.spends().iter().chain(&held);
         budget.fits(draft.value, &draft.host, now, policy.release_unproven, all)
     })
+}
+
+/// Remembers `pay_to` in its one canonical spelling; whether it was new.
+fn pin(network: &Network, pay_to: &str, pinned: &mut Vec<String>) -> bool {
+    let canonical =
+        |text: &str| Address::on(network, text).map_or_else(|_| text.to_owned(), |at| at.to_string());
+    let new = canonical(pay_to);
+    let known = pinned.iter().any(|one| canonical(one) == new);
+    if !known {
+        pinned.push(new);
+    }
+    !known
 }
 
 fn pin_key(origin: &str, network: &Network) -> String {

@@ -193,18 +193,6 @@ async fn cl18_a_request_that_carries_a_payment_is_not_sent() {
 }
 
 #[tokio::test]
-async fn cl16_a_wrong_clock_is_a_hint_in_the_error_and_nothing_else() {
-    let shop = Shop::answering(|seen, _| ask(seen, &[offer("10000")])).await;
-    let (account, journal, clock) =
-        (Account::new(), tollway_payer::Journal::temporary().unwrap(), Clock::new());
-    clock.advance(600);
-    let payer = builder(&account, &journal, &clock).build().unwrap();
-    let error = payer.pay(shop.get("/")).await.unwrap_err().to_string();
-    assert!(error.contains("s ahead of the server's"), "{error}");
-    assert_eq!(account.count(), 1);
-}
-
-#[tokio::test]
 async fn i16_debug_texts_and_errors_have_no_payment_query_or_credentials() {
     let shop = Shop::answering(|_, n| if n == 0 { reply(500) } else { reply(200).settled("0x1") }).await;
     let (payer, _) = payer(Policy::default());

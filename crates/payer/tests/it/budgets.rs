@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tollway_payer::journal::Outcome;
-use tollway_payer::{Budget, Journal, PayError, Pinning, Policy, PolicyError, Unfit};
+use tollway_payer::{Budget, Journal, PayError, Pinning, Policy, PolicyError, ResourceRule, Unfit};
 
 use crate::common::*;
 
@@ -184,4 +184,51 @@ async fn a_dry_run_signs_and_reserves_nothing() {
     assert_eq!((plan.index, plan.worth.to_string().as_str(), plan.rejected.len()), (1, "0.01 USDC", 1));
     assert_eq!((account.count(), shop.payments().len()), (0, 0));
     assert!(payer.journal().live().unwrap().is_empty() && payer.journal().history().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn i12_a_payment_left_behind_is_not_sent_outside_the_policy_of_now() {
+    let shop = Shop::answering(|_, _| reply(500)).await;
+    let (account, journal, clock) = (Account::new(), Journal::temporary().unwrap(), Clock::new());
+    let with = |policy| builder(&account, &journal, &clock).policy(policy).build().unwrap();
+    with(Policy::default()).pay(shop.get("/")).await.unwrap_err();
+    let budget = Budget::total(&money("$0.015")).unwrap();
+    let small = Policy::default().cap(&money("$0.001")).unwrap().budget(budget.clone());
+    for strict in [
+        small,
+        Policy::default().networks([]),
+        Policy::default().schemes(["upto"]),
+        Policy::default().only_added_assets(),
+        Policy::default().window(8, 30),
+    ] {
+        let payer = with(strict);
+        let error = payer.pay(shop.get("/")).await.unwrap_err();
+        let PayError::Withheld(withheld) = &error else { panic!("{error}") };
+        assert_eq!((withheld.payment.payer.as_str(), withheld.payment.atomic), (PAYER, 10_000.into()));
+        assert!(error.to_string().contains("was not sent again"), "{error}");
+        let error = payer.dry_run(shop.get("/")).await.unwrap_err();
+        assert!(matches!(error, PayError::Withheld(_)), "{error}");
+    }
+    assert_eq!((shop.payments().len(), account.count(), journal.live().unwrap().len()), (1, 1, 1));
+    let error = with(Policy::default().budget(budget)).pay(shop.get("/other")).await.unwrap_err();
+    assert!(overdrawn(&error), "it counts as long as it can execute: {error}");
+    with(Policy::default()).pay(shop.get("/")).await.unwrap_err();
+    assert_eq!((shop.payments().len(), account.count()), (2, 1), "allowed again, sent again");
+}
+
+#[tokio::test]
+async fn i12_cl09_cl10_a_payment_left_behind_stays_when_its_origin_or_resource_is_not_allowed_any_more() {
+    let (account, journal, clock) = (Account::new(), Journal::temporary().unwrap(), Clock::new());
+    let with = |policy| builder(&account, &journal, &clock).policy(policy).build().unwrap();
+    let plain = "http://shop.example/";
+    drop(
+        with(Policy::default().allow_insecure("shop.example")).prepare(&asked(plain), &purchase(plain)).await,
+    );
+    let error = with(Policy::default()).prepare(&asked(plain), &purchase(plain)).await.unwrap_err();
+    assert!(matches!(&error, PayError::Withheld(kept) if matches!(kept.why, PolicyError::Insecure { .. })));
+    let (named, bought) = (asked("https://other.example/"), purchase("https://shop.example/"));
+    drop(with(Policy::default().resource(ResourceRule::Any)).prepare(&named, &bought).await.unwrap());
+    let error = with(Policy::default()).prepare(&named, &bought).await.unwrap_err();
+    assert!(matches!(&error, PayError::Withheld(kept) if matches!(kept.why, PolicyError::Resource { .. })));
+    assert_eq!((account.count(), journal.live().unwrap().len()), (2, 2));
 }

@@ -28,12 +28,13 @@ impl ParseHeader for String {
     }
 }
 
-fn purchase(url: &str) -> Purchase {
-    Purchase::new("GET", &url::Url::parse(url).unwrap(), b"")
+fn plan(policy: Policy, offers: &[Value]) -> Result<usize, PayError> {
+    plan_at(policy, &asked_at(URL, offers), &purchase(URL))
 }
 
-fn plan(policy: Policy, offers: &[Value]) -> Result<usize, PayError> {
-    payer(policy).0.plan(&asked_at(URL, offers), &purchase(URL)).map(|plan| plan.index)
+fn plan_at(policy: Policy, asked: &Asked, purchase: &Purchase) -> Result<usize, PayError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(payer(policy).0.plan(asked, purchase)).map(|plan| plan.index)
 }
 
 fn why(policy: Policy, offer: Value) -> Unfit {
@@ -88,6 +89,14 @@ fn cl02_when_nothing_fits_every_offers_reason_is_told() {
     ] {
         assert!(error.contains(part), "{part} in {error}");
     }
+}
+
+#[test]
+fn a_refusals_text_and_what_a_program_can_do_about_it_are_apart() {
+    let refused = policy_says(Policy::default(), offer("1000001"));
+    assert_eq!(refused.to_string(), "1.000001 USDC asked, at most $1 a payment");
+    assert_eq!(refused.hint(), "raise it with Policy::cap");
+    assert_eq!(Unfit::Policy(refused).hint().unwrap(), "raise it with Policy::cap");
 }
 
 #[test]
@@ -164,22 +173,22 @@ fn flows_other_than_authorization_are_dropped_with_a_reason() {
 fn cl09_plain_http_is_refused_but_for_loopback_and_allowed_hosts() {
     let insecure = "http://shop.example/";
     let (asked, bought) = (asked_at(insecure, &[offer("1")]), purchase(insecure));
-    let error = payer(Policy::default()).0.plan(&asked, &bought).unwrap_err().to_string();
+    let error = plan_at(Policy::default(), &asked, &bought).unwrap_err().to_string();
     assert!(error.contains("is not https"), "{error}");
-    assert!(payer(Policy::default().allow_insecure("shop.example")).0.plan(&asked, &bought).is_ok());
+    assert!(plan_at(Policy::default().allow_insecure("shop.example"), &asked, &bought).is_ok());
     let local = "http://127.0.0.1:8080/";
-    assert!(payer(Policy::default()).0.plan(&asked_at(local, &[offer("1")]), &purchase(local)).is_ok());
+    assert!(plan_at(Policy::default(), &asked_at(local, &[offer("1")]), &purchase(local)).is_ok());
 }
 
 #[test]
 fn cl10_an_offer_for_another_resource_is_refused() {
     let elsewhere = asked_at("https://other.example/data?q=1", &[offer("1")]);
     let bought = purchase(URL);
-    let error = payer(Policy::default()).0.plan(&elsewhere, &bought).unwrap_err().to_string();
+    let error = plan_at(Policy::default(), &elsewhere, &bought).unwrap_err().to_string();
     assert!(error.contains("not for the URL requested at https://shop.example"), "{error}");
-    assert!(payer(Policy::default().resource(ResourceRule::Any)).0.plan(&elsewhere, &bought).is_ok());
+    assert!(plan_at(Policy::default().resource(ResourceRule::Any), &elsewhere, &bought).is_ok());
     let bare = asked_at("https://shop.example/data", &[offer("1")]);
-    assert!(payer(Policy::default()).0.plan(&bare, &bought).is_ok());
+    assert!(plan_at(Policy::default(), &bare, &bought).is_ok());
 }
 
 #[test]
@@ -192,7 +201,7 @@ fn cl10_each_v1_offers_own_resource_is_compared() {
     let body = json!({"x402Version": 1, "accepts": [v1(URL, "5"), v1("https://evil.example/", "1")]});
     let asked = Asked::read(&http::HeaderMap::new(), body.to_string().as_bytes()).unwrap();
     assert_eq!(asked.dialect, Speaks::V1);
-    assert_eq!(payer(Policy::default()).0.plan(&asked, &purchase(URL)).unwrap().index, 0);
+    assert_eq!(plan_at(Policy::default(), &asked, &purchase(URL)).unwrap(), 0);
 }
 
 #[test]
@@ -225,7 +234,7 @@ fn cl13_prose_reaches_errors_only_cut_and_cleaned() {
     let mut headers = http::HeaderMap::new();
     headers.insert("payment-required", encode(&challenge).parse_header());
     let asked = Asked::read(&headers, b"").unwrap();
-    let error = payer(Policy::default()).0.plan(&asked, &purchase(URL)).unwrap_err().to_string();
+    let error = plan_at(Policy::default(), &asked, &purchase(URL)).unwrap_err().to_string();
     assert!(error.len() < 700 && !error.contains('\u{1b}') && !error.contains('\u{202e}'), "{error}");
 }
 

@@ -203,6 +203,27 @@ pub(crate) fn ask(seen: &Seen, offers: &[Value]) -> Reply {
     reply(402).header("payment-required", encode(&challenge))
 }
 
+pub(crate) fn v1_offer(url: &str) -> Value {
+    json!({"scheme": "exact", "network": "base-sepolia", "maxAmountRequired": "1", "resource": url,
+           "description": "", "mimeType": "", "payTo": SELLER, "maxTimeoutSeconds": 60, "asset": USDC,
+           "extra": {"name": "USDC", "version": "2"}})
+}
+
+/// A 402 in version 1.
+pub(crate) fn ask_v1(offer: &Value) -> Reply {
+    reply(402).body(json!({"x402Version": 1, "error": "pay", "accepts": [offer]}).to_string())
+}
+
+/// A challenge for `url`.
+pub(crate) fn asked(url: &str) -> tollway_payer::Asked {
+    let challenge = json!({"x402Version": 2, "resource": {"url": url}, "accepts": [offer("10000")]});
+    serde_json::from_value::<tollway_protocol::Challenge>(challenge).unwrap().into()
+}
+
+pub(crate) fn purchase(url: &str) -> tollway_payer::Purchase {
+    tollway_payer::Purchase::new("GET", &url::Url::parse(url).unwrap(), b"")
+}
+
 /// A server on a loopback port.
 pub(crate) struct Shop {
     pub(crate) origin: String,

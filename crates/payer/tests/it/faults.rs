@@ -228,7 +228,13 @@ async fn a_retry_after_longer_than_the_window_is_not_waited_for() {
 async fn a_spent_payment_is_recorded_and_the_next_call_pays_anew() {
     let spent = [
         reply(409).body(json!({"error": "payment_already_spent", "transaction": "0xdead"}).to_string()),
-        reply(409).body(json!({"transaction": "0xdead"}).to_string()),
+        reply(409).header(
+            "payment-response",
+            encode(
+                &json!({"success": false, "errorReason": "payment_already_spent", "transaction": "0xdead",
+                           "network": SEPOLIA}),
+            ),
+        ),
         reply(200).settled("0xbeef"),
     ];
     let shop = Shop::answering(move |_, n| spent[n].clone()).await;
@@ -246,6 +252,79 @@ async fn a_spent_payment_is_recorded_and_the_next_call_pays_anew() {
     }
     payer.pay(shop.get("/")).await.unwrap();
     assert_eq!(account.count(), 3);
+}
+
+#[tokio::test]
+async fn i13_cl06_a_servers_bare_word_that_a_payment_is_spent_does_not_make_the_next_call_sign_another() {
+    let answers = [
+        json!({"code": "payment_already_spent"}),
+        json!({"error": "settlement still confirming", "transaction": "0x1"}),
+        json!({"error": "payment_already_spent", "transaction": ""}),
+    ];
+    for body in answers {
+        let text = body.to_string();
+        let shop = Shop::answering(move |_, _| reply(409).body(text.clone())).await;
+        let (payer, account) = payer(Policy::default());
+        for _ in 0..5 {
+            let error = payer.pay(shop.get("/")).await.unwrap_err();
+            assert!(matches!(error, PayError::Refused(_) | PayError::Unknown(_)), "{error}");
+        }
+        assert_eq!((account.count(), payer.journal().live().unwrap().len()), (1, 1), "{body}");
+        assert!(payer.journal().history().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn i13_cl06_what_was_settled_and_not_delivered_is_asked_for_again_with_the_same_payment() {
+    for status in [408, 409, 425, 429, 500, 502, 503, 504] {
+        let shop = Shop::answering(move |_, n| match n {
+            0 => reply(status).settled("0xfeed"),
+            1 => reply(402),
+            _ => reply(200).settled("0xfeed").body("goods"),
+        })
+        .await;
+        let (payer, account) = payer(Policy::default());
+        let error = payer.pay(shop.get("/")).await.unwrap_err();
+        let PayError::Undelivered(kept) = &error else { panic!("{status}: {error}") };
+        assert_eq!(kept.transaction.as_deref(), Some("0xfeed"));
+        for part in ["is settled", "0xfeed", "the next call", "does not pay twice"] {
+            assert!(error.to_string().contains(part), "{part} in {error}");
+        }
+        let error = payer.pay(shop.get("/")).await.unwrap_err();
+        assert!(
+            matches!(&error, PayError::Undelivered(kept) if kept.transaction.as_deref() == Some("0xfeed"))
+        );
+        let live = payer.journal().live().unwrap();
+        assert_eq!((live[0].state, live[0].transaction.as_deref()), (State::Settled, Some("0xfeed")));
+        let paid = payer.pay(shop.get("/")).await.unwrap();
+        assert!(paid.payment.unwrap().resent);
+        let payments = shop.payments();
+        assert_eq!((account.count(), payments.len()), (1, 3));
+        assert!(payments.iter().all(|one| *one == payments[0]), "signed twice for one purchase");
+    }
+}
+
+#[tokio::test]
+async fn i13_what_was_settled_and_is_delivered_at_the_second_try_takes_one_call() {
+    let shop =
+        Shop::answering(|_, n| if n == 0 { reply(500).settled("0x1") } else { reply(200).settled("0x1") })
+            .await;
+    let (account, journal) = (Account::new(), Journal::temporary().unwrap());
+    let payer = builder(&account, &journal, &Clock::new()).limits(limits(3)).build().unwrap();
+    let paid = payer.pay(shop.get("/")).await.unwrap().payment.unwrap();
+    assert_eq!((paid.sends, account.count(), shop.payments().len()), (2, 1, 2));
+}
+
+#[tokio::test]
+async fn i12_what_was_settled_and_never_delivered_counts_as_spent_when_it_has_ended() {
+    let shop = Shop::answering(|_, _| reply(500).settled("0x1")).await;
+    let (account, journal, clock) = (Account::new(), Journal::temporary().unwrap(), Clock::new());
+    let payer = builder(&account, &journal, &clock).build().unwrap();
+    payer.pay(shop.get("/")).await.unwrap_err();
+    clock.advance(60 + 121);
+    assert!(payer.outstanding(&purchase(&format!("{}/", shop.origin))).await.unwrap().is_none());
+    let [record] = &journal.history().unwrap()[..] else { panic!("no record") };
+    assert_eq!((record.outcome, record.transaction.as_deref()), (Outcome::Settled, Some("0x1")));
 }
 
 #[tokio::test]

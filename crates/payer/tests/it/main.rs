@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
-mod attack;
 mod budgets;
 mod choice;
+mod clocks;
 mod common;
 mod faults;
 mod journal;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollway_payer::{PayError, Policy, pay};
+use tollway_payer::{PayError, Policy, ResourceRule, pay};
 
 use crate::common::*;
 
@@ -18,7 +18,7 @@ async fn cl09_i14_a_redirect_of_a_paid_request_is_not_followed_whatever_the_clie
         assert!(matches!(error, PayError::Unknown(_)), "{error}");
         let wrapped = reqwest_middleware::ClientBuilder::new(client).with(payer.clone()).build();
         assert!(wrapped.get(&shop.origin).send().await.is_err());
-        let follows = reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(9));
+        let follows = || reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(9));
         let (account, journal) = (Account::new(), tollway_payer::Journal::temporary().unwrap());
         let own = builder(&account, &journal, &Clock::new()).http(follows).build().unwrap();
         assert!(matches!(own.pay(shop.get("/")).await, Err(PayError::Unknown(_))));
@@ -95,4 +95,42 @@ async fn cl09_a_redirected_post_is_not_paid_for_since_its_method_may_have_change
     let error = pay(&reqwest::Client::new(), &payer, request).await.unwrap_err();
     assert!(matches!(error, PayError::Redirected { .. }), "{error}");
     assert_eq!(account.count(), 0);
+}
+
+/// A proxy that sells, and what it saw.
+async fn proxy() -> Shop {
+    Shop::open(|seen, _| match seen.payment() {
+        None => ask(seen, &[offer("10000")]),
+        Some(_) => reply(200).settled("0x1"),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn cl09_plain_http_to_loopback_never_leaves_through_a_proxy() {
+    let (proxy, shop) = (proxy().await, Shop::selling(vec![offer("10000")]).await);
+    let through = proxy.origin.clone();
+    let (account, journal) = (Account::new(), tollway_payer::Journal::temporary().unwrap());
+    let payer = builder(&account, &journal, &Clock::new())
+        .policy(Policy::default().resource(ResourceRule::Any))
+        .http(move || {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("x-mine", http::HeaderValue::from_static("kept"));
+            let proxy = reqwest::Proxy::all(&through).unwrap();
+            reqwest::Client::builder().default_headers(headers).proxy(proxy)
+        })
+        .build()
+        .unwrap();
+    payer.pay(shop.get("/")).await.unwrap();
+    let mut named = shop.get("/named");
+    named.url_mut().set_host(Some("localhost")).unwrap();
+    payer.pay(named).await.unwrap();
+    assert_eq!((proxy.seen().len(), shop.payments().len()), (0, 2));
+    assert!(shop.seen().iter().all(|seen| seen.header("x-mine").as_deref() == Some("kept")));
+    // Names below localhost are nobody's in particular: they are asked like any other host, and not paid.
+    let below =
+        reqwest::Request::new(reqwest::Method::GET, url::Url::parse("http://shop.localhost/").unwrap());
+    let error = payer.pay(below).await.unwrap_err().to_string();
+    assert!(error.contains("is not https"), "{error}");
+    assert_eq!((proxy.seen().len(), proxy.payments().len()), (1, 0));
 }
