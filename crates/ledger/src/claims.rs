@@ -11,7 +11,8 @@
 
 use async_trait::async_trait;
 use tollway_protocol::bind::{Bound, PaymentKey};
-use tollway_protocol::{Settlement, door::UnixTime};
+use tollway_protocol::door::{self, UnixTime};
+use tollway_protocol::{Network, Offer, Settlement};
 
 use crate::LedgerError;
 
@@ -33,6 +34,30 @@ impl RequestId {
     }
 }
 
+/// Which claim of a payment: told from every earlier and later one, and of use after the token is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub(crate) key: PaymentKey,
+    pub(crate) number: i64,
+}
+
+impl Turn {
+    /// The payment.
+    #[must_use]
+    pub fn key(&self) -> &PaymentKey {
+        &self.key
+    }
+}
+
+/// What is recorded of a payment that was charged or may have been.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The offer that it was taken for.
+    pub offer: Offer,
+    /// The transaction, once there is one.
+    pub transaction: Option<String>,
+}
+
 /// What came of presenting a payment.
 #[derive(Debug)]
 pub enum Claim {
@@ -48,7 +73,9 @@ pub enum Claim {
         /// The transaction, once there is one.
         transaction: Option<String>,
     },
-    /// It was taken for another request, or with this key but other terms (amount, recipient).
+    /// It was taken for another request, or with this key but other terms (amount, recipient), or, once it may
+    /// have been charged, with another signature or other extensions: who knows a payment's key from
+    /// the chain has not paid.
     Elsewhere {
         /// The transaction, once there is one.
         transaction: Option<String>,
@@ -58,6 +85,18 @@ pub enum Claim {
         /// The transaction that paid.
         transaction: Option<String>,
     },
+}
+
+impl Claim {
+    /// Which claim this made, if it made one.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        match self {
+            Self::New(claimed) | Self::Resume(claimed) => Some(claimed.turn()),
+            Self::Paid(paid) => Some(paid.turn()),
+            Self::Busy { .. } | Self::Elsewhere { .. } | Self::Spent { .. } => None,
+        }
+    }
 }
 
 /// A payment that is this process's to settle, once, for one request. Only a ledger makes one.
@@ -83,6 +122,12 @@ impl Claimed {
         self.request
     }
 
+    /// Which claim this is.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        Turn { key: self.bound.key().clone(), number: self.turn }
+    }
+
     /// The transaction that an earlier attempt to settle was told of: every later answer names it, or
     /// the one that took its place.
     #[must_use]
@@ -104,8 +149,12 @@ impl Claimed {
         if settlement.network != offer.network {
             return Err("it is about another network");
         }
-        if settlement.transaction.is_none() {
-            return Err("it names no transaction");
+        match &settlement.transaction {
+            None => return Err("it names no transaction"),
+            Some(transaction) if !is_transaction(&offer.network, transaction) => {
+                return Err("what it names is no transaction");
+            }
+            Some(_) => {}
         }
         if settlement.amount.is_some_and(|amount| amount != offer.amount) {
             return Err("it is about another amount");
@@ -116,6 +165,16 @@ impl Claimed {
             return Err("it is about another payer");
         }
         Ok(())
+    }
+}
+
+/// Whether `text` can name a transaction on `network`: a hash on EVM, elsewhere up to 128 printable ASCII
+/// characters.
+#[must_use]
+pub fn is_transaction(network: &Network, text: &str) -> bool {
+    match network.namespace() {
+        "eip155" => door::hex_array::<32>(text).is_ok(),
+        _ => (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()),
     }
 }
 
@@ -138,6 +197,12 @@ impl Paid {
     #[must_use]
     pub fn payment(&self) -> &Bound {
         &self.claimed.bound
+    }
+
+    /// Which claim this is.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        self.claimed.turn()
     }
 }
 
@@ -174,6 +239,13 @@ pub trait Claims: Send + Sync {
         request: RequestId,
         keep_until: UnixTime,
     ) -> Result<Claim, LedgerError>;
+
+    /// What is recorded of the payment with this key, if it was charged or may have been; changes nothing. For a
+    /// payment that pays none of the offers that its request has by now: to be claimed for the one it was taken for.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn recall(&self, key: &PaymentKey) -> Result<Option<Recalled>, LedgerError>;
 
     /// Records that settlement is about to begin. From here on only a proof that nothing was charged
     /// may release the payment.
@@ -213,12 +285,13 @@ pub trait Claims: Send + Sync {
     /// [`LedgerError`].
     async fn release(&self, claimed: Claimed) -> Result<(), LedgerError>;
 
-    /// Gives back by key what a cut-off request held: as [`Claims::release`] from `claimed`, and as
-    /// [`Claims::pending`] or [`Claims::undelivered`] from the later states.
+    /// Gives back what a cut-off request held: as [`Claims::release`] from `claimed`, and as
+    /// [`Claims::pending`] or [`Claims::undelivered`] from the later states. Does nothing when a later claim has
+    /// the payment. When it fails, the ledger does it as soon as its store can be used again.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn abandon(&self, key: &PaymentKey) -> Result<(), LedgerError>;
+    async fn abandon(&self, turn: &Turn) -> Result<(), LedgerError>;
 
     /// Forgets what may be forgotten at `now`; returns how many.
     ///

@@ -7,7 +7,7 @@ pub mod sqlite;
 #[cfg(feature = "suite")]
 pub mod suite;
 
-pub use claims::{Claim, Claimed, Claims, Delivery, Paid, RequestId};
+pub use claims::{Claim, Claimed, Claims, Delivery, Paid, Recalled, RequestId, Turn, is_transaction};
 pub use journal::{Attempt, Ending, Journal, JournalState, Prepared, Record, SignedTransaction};
 pub use sqlite::{Options, SqliteLedger};
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollway_ledger::suite::fixture::{
-    CLOSES, NOW, network, payment, request, settlement, transaction, verified,
+    CLOSES, NOW, hash, network, payment, request, settlement, transaction, verified,
 };
 use tollway_ledger::{
     Attempt, Claim, Claims as _, Ending, Journal as _, JournalState, LedgerError, Options, Prepared,
@@ -50,7 +50,7 @@ async fn live(ledger: &SqliteLedger, n: u64) -> Result<(), LedgerError> {
     acknowledge(n, "replaced");
     ledger.finish(&key, Ending::Settled { hash: format!("0x{n}-2") }).await?;
     acknowledge(n, "finished");
-    let paid = ledger.settled(claimed, settlement(&payment(n), &format!("0x{n}-2"))).await?;
+    let paid = ledger.settled(claimed, settlement(&payment(n), &hash(&format!("{n}-2")))).await?;
     acknowledge(n, "settled");
     ledger.deliver(paid).await?;
     acknowledge(n, "delivered");
@@ -155,10 +155,10 @@ async fn check(ledger: &SqliteLedger, n: u64, told: Option<usize>) {
     within("delivered", matches!(claim, Claim::Spent { .. }));
     match claim {
         Claim::Paid(paid) => {
-            assert_eq!(*paid.settlement(), settlement(&payment(n), &format!("0x{n}-2")));
+            assert_eq!(*paid.settlement(), settlement(&payment(n), &hash(&format!("{n}-2"))));
             ledger.deliver(*paid).await.unwrap();
         }
-        Claim::Spent { transaction } => assert_eq!(transaction, Some(format!("0x{n}-2"))),
+        Claim::Spent { transaction } => assert_eq!(transaction, Some(hash(&format!("{n}-2")))),
         Claim::New(_) | Claim::Resume(_) => {}
         other => panic!("{other:?}"),
     }

@@ -1,7 +1,7 @@
 //! The gate's own responses: challenges and structured errors.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tollway_protocol::header::{self, PAYMENT_REQUIRED, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE};
@@ -78,7 +78,7 @@ pub(crate) const LONG_PATH: Problem = Problem {
     status: StatusCode::URI_TOO_LONG,
     code: "path_too_long",
     message: "the path is longer than a paid route's can be",
-    help: "Use a path of at most 2048 bytes.",
+    help: "Use a shorter path: it comes back in the challenge's header.",
 };
 pub(crate) const NO_UPGRADE: Problem = Problem {
     status: StatusCode::NOT_IMPLEMENTED,
@@ -116,7 +116,7 @@ impl Voice {
             self.retry(&mut headers);
         }
         let mut said = Object::new()
-            .with("code", code.clone())
+            .with("code", machine(&code))
             .with("message", refusal.message.clone())
             .with("help", row.help)
             .with("id", self.id.clone());
@@ -135,12 +135,16 @@ impl Voice {
         if status == StatusCode::PAYMENT_REQUIRED {
             return self.challenge(headers, &challenge(&code), said);
         }
-        self.own(status, headers, &Value::Object(said.with("error", code).0))
+        let error = machine(&code);
+        self.own(status, headers, &Value::Object(said.with("error", error).0))
     }
 
     fn challenge(&self, mut headers: HeaderMap, challenge: &Challenge, said: Object) -> Own {
         let Some(value) = header_value(&header::encode(challenge)).filter(|v| v.len() <= header::MAX_HEADER)
         else {
+            if fits_without_path(challenge) {
+                return self.problem(LONG_PATH);
+            }
             tracing::error!(id = self.id, "the challenge does not fit into a header: offer less");
             return self.problem(UNPRICED);
         };
@@ -157,13 +161,22 @@ impl Voice {
         self.own(StatusCode::PAYMENT_REQUIRED, headers, &Value::Object(body))
     }
 
-    /// Writes the settlement's header in this client's version.
+    /// Writes the settlement's header in this client's version: the members that are known, and what the scheme
+    /// added when it fits.
     pub(crate) fn receipt(&self, headers: &mut HeaderMap, settlement: &Settlement) {
-        let (name, text) = if self.v1 {
-            (X_PAYMENT_RESPONSE, header::encode(&v1::Settlement::of(settlement)))
-        } else {
-            (PAYMENT_RESPONSE, header::encode(settlement))
+        let mut settlement = Settlement { unknown: Object::new(), ..settlement.clone() };
+        let write = |settlement: &Settlement| {
+            if self.v1 {
+                (X_PAYMENT_RESPONSE, header::encode(&v1::Settlement::of(settlement)))
+            } else {
+                (PAYMENT_RESPONSE, header::encode(settlement))
+            }
         };
+        let (name, mut text) = write(&settlement);
+        if text.len() > header::MAX_HEADER {
+            (settlement.extra, settlement.extensions) = (Object::new(), Object::new());
+            text = write(&settlement).1;
+        }
         // Base64 is always a header value.
         if let Some(value) = header_value(&text) {
             headers.insert(HeaderName::from_static(name), value);
@@ -186,6 +199,25 @@ impl Voice {
     pub(crate) fn of(id: String, method: &Method, serve_v1: bool, retry_after: u64) -> Self {
         Self { id, serve_v1, v1: false, head: method == Method::HEAD, retry_after }
     }
+}
+
+/// The answer to OPTIONS: that it was heard. What may be done from other origins, a CORS layer says.
+pub(crate) fn options() -> Own {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Own { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+}
+
+/// A code for programs: some of the reference's codes are sentences.
+fn machine(code: &str) -> String {
+    code.to_lowercase().replace(' ', "_")
+}
+
+/// Whether it is the path that makes a challenge too long.
+fn fits_without_path(challenge: &Challenge) -> bool {
+    let mut short = challenge.clone();
+    short.resource.url = short.resource.url.chars().take(128).collect();
+    header::encode(&short).len() <= header::MAX_HEADER
 }
 
 /// The answer to a request without a payment.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tollway_ledger::Claim;
-use tollway_protocol::bind::PaymentKey;
+use tollway_ledger::{Claim, Paid, Turn};
 use tollway_protocol::scheme::FacilitatorError;
 use tracing::Instrument as _;
 
@@ -20,20 +19,18 @@ use crate::seller::Shared;
 /// that takes the token takes the hold too: if it fails it gives the payment back itself.
 struct Hold {
     shared: Arc<Shared>,
-    key: PaymentKey,
-    held: bool,
+    /// Which claim is held, while one is.
+    turn: Option<Turn>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.held {
-            return;
-        }
-        let (shared, key) = (self.shared.clone(), self.key.clone());
+        let Some(turn) = self.turn.take() else { return };
+        let shared = self.shared.clone();
         let abandon = async move {
             metrics::counter!("tollway_seller_abandoned_total").increment(1);
-            if let Err(error) = shared.ledger.abandon(&key).await {
-                tracing::error!(%error, "a cut-off payment could not be given back");
+            if let Err(error) = shared.ledger.abandon(&turn).await {
+                tracing::error!(%error, "a cut-off payment goes back when the ledger can be used again");
             }
         };
         let abandon = self.shared.tasks.track_future(abandon.in_current_span());
@@ -59,8 +56,8 @@ pub(crate) enum Stop {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: &Arc<Shared>, key: PaymentKey, (gate, effect): (Gate, Effect)) -> Box<Self> {
-        Box::new(Self { gate, effect, hold: Hold { shared: shared.clone(), key, held: false } })
+    pub(crate) fn new(shared: &Arc<Shared>, (gate, effect): (Gate, Effect)) -> Box<Self> {
+        Box::new(Self { gate, effect, hold: Hold { shared: shared.clone(), turn: None } })
     }
 
     /// Goes on from the handler's status.
@@ -118,7 +115,7 @@ impl Driver {
             }
             Effect::Claim { payment, request, keep_until } => {
                 let claim = shared.ledger.claim(*payment, request, keep_until).await;
-                hold.held = matches!(claim, Ok(Claim::New(_) | Claim::Resume(_) | Claim::Paid(_)));
+                hold.turn = claim.as_ref().ok().and_then(Claim::turn);
                 Event::Claimed(claim)
             }
             Effect::Verify(request) => {
@@ -138,13 +135,13 @@ impl Driver {
                 Event::Settled(settlement)
             }
             Effect::Record(claimed, settlement) => {
-                hold.held = false;
+                hold.turn = None;
                 let recorded = shared.ledger.settled(claimed, *settlement).await;
-                hold.held = recorded.is_ok();
+                hold.turn = recorded.as_ref().ok().map(Paid::turn);
                 Event::Recorded(recorded)
             }
             Effect::Deliver(paid) => {
-                hold.held = false;
+                hold.turn = None;
                 Event::Delivered(shared.ledger.deliver(*paid).await)
             }
         };
@@ -164,18 +161,18 @@ enum Leg {
 }
 
 async fn close(hold: &mut Hold, closing: Closing) {
+    // Dropping the hold does it.
+    if matches!(closing, Closing::Abandon) {
+        return;
+    }
+    hold.turn = None;
     let ledger = &hold.shared.ledger;
-    let (held, closed) = match closing {
-        // Dropping the hold does it.
-        Closing::Abandon => (hold.held, Ok(())),
-        Closing::Nothing => (false, Ok(())),
-        Closing::Release(claimed) => (false, ledger.release(claimed).await),
-        Closing::Pending(claimed, transaction) => {
-            (false, ledger.pending(claimed, transaction.as_deref()).await)
-        }
-        Closing::Undelivered(paid) => (false, ledger.undelivered(*paid).await),
+    let closed = match closing {
+        Closing::Abandon | Closing::Nothing => Ok(()),
+        Closing::Release(claimed) => ledger.release(claimed).await,
+        Closing::Pending(claimed, transaction) => ledger.pending(claimed, transaction.as_deref()).await,
+        Closing::Undelivered(paid) => ledger.undelivered(*paid).await,
     };
-    hold.held = held;
     if let Err(error) = closed {
         tracing::error!(%error, "a payment's claim could not be closed");
     }

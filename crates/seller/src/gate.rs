@@ -11,11 +11,16 @@
 //! [`Delivery`], which only a ledger makes, and only of a [`Paid`], which it only makes of a
 //! settlement. Delivering without one does not compile.
 
+mod settling;
+
 use tollway_ledger::{Claim, Claimed, Delivery, LedgerError, Paid, RequestId};
 use tollway_protocol::bind::Bound;
 use tollway_protocol::door::{Address, UnixTime};
+use tollway_protocol::json::Object;
 use tollway_protocol::scheme::FacilitatorError;
-use tollway_protocol::{PaymentRequest, Reason, Refusal, Settlement, Verdict};
+use tollway_protocol::{Network, PaymentRequest, Reason, Refusal, Settlement, Verdict};
+
+use settling::Settling;
 
 /// Seconds by which the seller's clock may be wrong before it calls a payment expired by itself. Nearer
 /// to the edge the facilitator judges, which knows the chain's time.
@@ -31,7 +36,7 @@ pub struct Gate {
 
 #[derive(Debug)]
 enum State {
-    Claiming,
+    Claiming(Box<Claiming>),
     Verifying(Claimed),
     Running(Claimed),
     Marking,
@@ -42,17 +47,13 @@ enum State {
     Finished,
 }
 
+/// What is known of a payment before the ledger has spoken.
 #[derive(Debug)]
-struct Settling {
-    claimed: Claimed,
-    /// Whether the handler has run.
-    ran: bool,
-    /// The transaction of an earlier answer.
-    transaction: Option<String>,
-    /// Whether an earlier attempt may have charged.
-    attempted: bool,
-    /// Whether `settlement_pending` has been asked about again.
-    asked_again: bool,
+struct Claiming {
+    network: Network,
+    payer: String,
+    /// It is claimed for an offer that its request has no more: it can only be gone on with.
+    recalled: bool,
 }
 
 /// What a driver reports.
@@ -164,10 +165,27 @@ impl Gate {
     /// A payment that does what this request's offer asks for; `keep_seconds` is for how long after its
     /// window its record stays.
     pub fn open(payment: Bound, request: RequestId, now: UnixTime, keep_seconds: u64) -> (Self, Effect) {
-        let closes = payment.effects().window.closes.max(now);
-        let keep_until = closes.plus(keep_seconds);
-        let gate = Self { state: State::Claiming, now };
-        (gate, Effect::Claim { payment: Box::new(payment), request, keep_until })
+        Self::opened(payment, request, now, keep_seconds, false)
+    }
+
+    /// A payment that does what an offer asks for that the ledger recalled, and that this request has no more:
+    /// what was begun is gone on with, and nothing is begun.
+    pub fn reopen(payment: Bound, request: RequestId, now: UnixTime, keep_seconds: u64) -> (Self, Effect) {
+        Self::opened(payment, request, now, keep_seconds, true)
+    }
+
+    fn opened(
+        payment: Bound,
+        request: RequestId,
+        now: UnixTime,
+        keep_seconds: u64,
+        recalled: bool,
+    ) -> (Self, Effect) {
+        let effects = payment.effects();
+        let keep_until = effects.window.closes.max(now).plus(keep_seconds);
+        let (network, payer) = (effects.network.clone(), effects.payer.as_str().to_owned());
+        let state = State::Claiming(Box::new(Claiming { network, payer, recalled }));
+        (Self { state, now }, Effect::Claim { payment: Box::new(payment), request, keep_until })
     }
 
     /// Whether nothing is left to do.
@@ -181,7 +199,7 @@ impl Gate {
     pub fn step(self, event: Event) -> (Self, Effect) {
         let now = self.now;
         let (state, effect) = match (self.state, event) {
-            (State::Claiming, Event::Claimed(claim)) => Self::claimed(claim, now),
+            (State::Claiming(claiming), Event::Claimed(claim)) => Self::claimed(&claiming, claim, now),
             (State::Verifying(claimed), Event::Verified(verdict)) => Self::verified(claimed, verdict),
             (State::Running(claimed), Event::Ran { success: true }) => {
                 (State::Marking, Effect::Mark(claimed))
@@ -228,15 +246,23 @@ impl Gate {
         (Self { state, now }, effect)
     }
 
-    fn claimed(claim: Result<Claim, LedgerError>, now: UnixTime) -> (State, Effect) {
+    fn claimed(claiming: &Claiming, claim: Result<Claim, LedgerError>, now: UnixTime) -> (State, Effect) {
         let taken = |reason: Reason, message: &str, transaction: Option<String>| {
-            let message = match transaction {
+            let message = match &transaction {
                 Some(transaction) => format!("{message}; its transaction is {transaction}"),
                 None => message.to_owned(),
             };
-            finish(Closing::Nothing, Answer::Refuse(Box::new(Refusal::new(reason, message).into())))
+            let refusal = Refusal::new(reason, message).payer(&claiming.payer);
+            let about = Settlement::new(false, claiming.network.clone());
+            let settlement = Some(failed(&about, &refusal, transaction));
+            finish(Closing::Nothing, Answer::Refuse(Box::new(Refused { refusal, settlement, payment: None })))
         };
         match claim {
+            Ok(Claim::New(claimed)) if claiming.recalled => {
+                let message = "the payment is for an offer that this request has no more";
+                let refusal = refuse(&claimed, Reason::OfferMismatch, message);
+                finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())))
+            }
             Ok(Claim::New(claimed)) => {
                 let closes = claimed.payment().effects().window.closes;
                 if closes.plus(CLOCK_SLACK_SECONDS) <= now {
@@ -244,7 +270,7 @@ impl Gate {
                         refuse(&claimed, Reason::Expired, &format!("valid until {closes}, it is {now}"));
                     return finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())));
                 }
-                let request = Box::new(claimed.payment().to_request());
+                let request = Box::new(request(&claimed));
                 (State::Verifying(claimed), Effect::Verify(request))
             }
             Ok(Claim::Resume(claimed)) => Self::settle(claimed, false, true),
@@ -258,7 +284,10 @@ impl Gate {
             Ok(Claim::Spent { transaction }) => {
                 taken(Reason::PaymentSpent, "this payment has bought its delivery", transaction)
             }
-            Err(_) => taken(Reason::StoreUnavailable, "the payment could not be recorded", None),
+            Err(_) => {
+                let refusal = Refusal::new(Reason::StoreUnavailable, "the payment could not be recorded");
+                finish(Closing::Nothing, Answer::Refuse(Box::new(refusal.into())))
+            }
         }
     }
 
@@ -284,87 +313,8 @@ impl Gate {
     }
 
     fn settle(claimed: Claimed, ran: bool, attempted: bool) -> (State, Effect) {
-        let request = Box::new(claimed.payment().to_request());
-        let transaction = claimed.transaction().map(str::to_owned);
-        let settling = Settling { claimed, ran, transaction, attempted, asked_again: false };
-        (State::Settling(Box::new(settling)), Effect::Settle(request))
-    }
-}
-
-impl Settling {
-    fn answered(self: Box<Self>, answer: Result<Settlement, FacilitatorError>) -> (State, Effect) {
-        match answer {
-            Ok(mut settlement) if settlement.success => match self.claimed.check(&settlement) {
-                Ok(()) => {
-                    settlement.error_message = None;
-                    let kept = Box::new(settlement.clone());
-                    let state = State::Recording { ran: self.ran, settlement: kept };
-                    (state, Effect::Record(self.claimed, Box::new(settlement)))
-                }
-                Err(_) => self.unknown("the facilitator's answer does not fit the payment"),
-            },
-            Ok(settlement) => self.not_settled(settlement),
-            Err(FacilitatorError::NotAsked(_)) if !self.attempted => {
-                let message = "the facilitator could not be reached; nothing was charged";
-                let refusal = refuse(&self.claimed, Reason::FacilitatorUnavailable, message);
-                finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refusal.into())))
-            }
-            Err(_) => {
-                self.unknown("the facilitator gave no answer that says whether the payment was settled")
-            }
-        }
-    }
-
-    fn not_settled(mut self: Box<Self>, settlement: Settlement) -> (State, Effect) {
-        let about_this = settlement.network == self.claimed.payment().offer().network
-            && settlement.payer.as_deref().is_none_or(|payer| is_payer(&self.claimed, payer));
-        if !about_this {
-            return self.unknown("the facilitator's answer does not fit the payment");
-        }
-        let reason =
-            settlement.error_reason.as_ref().map_or(Reason::Other("".into()), tollway_protocol::Code::reason);
-        if reason == Reason::SettlementPending {
-            let again = settlement.transaction.is_some() && !self.asked_again;
-            self.transaction = settlement.transaction.or(self.transaction);
-            self.attempted = true;
-            if again {
-                self.asked_again = true;
-                let request = Box::new(self.claimed.payment().to_request());
-                return (State::Settling(self), Effect::Settle(request));
-            }
-            return self.unknown("the settlement is under way");
-        }
-        if !uncharged(&reason, self.attempted, settlement.transaction.as_deref()) {
-            return self.unknown("the facilitator can't say whether the payment was settled");
-        }
-        let refusal = refuse(&self.claimed, reason, "the payment could not be settled; nothing was charged");
-        let transaction = settlement.transaction.clone();
-        let refused =
-            Refused { settlement: Some(failed(&settlement, &refusal, transaction)), refusal, payment: None };
-        finish(Closing::Release(self.claimed), Answer::Refuse(Box::new(refused)))
-    }
-
-    /// Not known whether it was charged: the payer is told what is, and to send the same again.
-    fn unknown(self: Box<Self>, message: &str) -> (State, Effect) {
-        let Self { claimed, transaction, .. } = *self;
-        let refusal = refuse(&claimed, Reason::SettlementPending, message);
-        let about = Settlement::new(false, claimed.payment().offer().network.clone());
-        let settlement = Some(failed(&about, &refusal, transaction.clone()));
-        let payment = Some(Box::new(identity(&claimed)));
-        let refused = Refused { refusal, settlement, payment };
-        finish(Closing::Pending(claimed, transaction), Answer::Refuse(Box::new(refused)))
-    }
-}
-
-/// Whether a facilitator's refusal to settle proves that nothing was charged. After an earlier attempt
-/// most refusals don't: the balance may be short *because* that attempt was settled.
-fn uncharged(reason: &Reason, attempted: bool, transaction: Option<&str>) -> bool {
-    match reason {
-        // Used, but by whom? Perhaps by an attempt whose answer was lost on the way.
-        Reason::AlreadyUsed | Reason::SettlementPending | Reason::StoreUnavailable => false,
-        Reason::TransactionFailed => !attempted || transaction.is_some(),
-        Reason::Other(code) => !attempted && !code.is_empty(),
-        _ => !attempted,
+        let request = Box::new(request(&claimed));
+        (State::Settling(Box::new(Settling::new(claimed, ran, attempted))), Effect::Settle(request))
     }
 }
 
@@ -384,6 +334,19 @@ fn unrecorded(settlement: &Settlement, message: &str) -> (State, Effect) {
     finish(Closing::Abandon, Answer::Refuse(Box::new(refused)))
 }
 
+/// What the facilitator gets: what the seller has bound, and of the payer's document the members that are known. What
+/// the facilitator would read of the others, the seller has not looked at.
+fn request(claimed: &Claimed) -> PaymentRequest {
+    let mut request = claimed.payment().to_request();
+    let payment = &mut request.payment_payload;
+    payment.unknown = Object::new();
+    payment.accepted.unknown = request.payment_requirements.unknown.clone();
+    if let Some(resource) = &mut payment.resource {
+        resource.unknown = Object::new();
+    }
+    request
+}
+
 fn refuse(claimed: &Claimed, reason: Reason, message: &str) -> Refusal {
     claimed.payment().effects().refuse(reason, message)
 }
@@ -401,13 +364,4 @@ fn failed(settlement: &Settlement, refusal: &Refusal, transaction: Option<String
 fn is_payer(claimed: &Claimed, payer: &str) -> bool {
     let offer = claimed.payment().offer();
     Address::on(&offer.network, payer).is_ok_and(|payer| payer == claimed.payment().effects().payer)
-}
-
-fn identity(claimed: &Claimed) -> Identity {
-    let (offer, effects) = (claimed.payment().offer(), claimed.payment().effects());
-    Identity {
-        key: effects.key.as_str().to_owned(),
-        asset: offer.asset.clone(),
-        payer: effects.payer.as_str().to_owned(),
-    }
 }

@@ -66,8 +66,8 @@ pub enum UrlError {
 /// A [`Facilitator`] over HTTP: no redirects, bounded answers, a deadline on everything, no URL in errors.
 ///
 /// What is asked again: `/supported` and `/verify` when the connection failed or on 429; `/settle` only
-/// when the connection was never made. A settlement that was sent and not answered is
-/// [`FacilitatorError::Unknown`].
+/// when the connection was never made. A settlement that was sent is [`FacilitatorError::Unknown`] unless its answer is
+/// the protocol's, 401 or 429.
 ///
 /// ```
 /// # fn main() -> Result<(), tollway_seller::UrlError> {
@@ -279,14 +279,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     door::decimal_u64(text).ok().map(Duration::from_secs)
 }
 
-/// Statuses of whoever turns a request away at the door.
-fn not_looked_at(status: StatusCode) -> bool {
-    status.is_redirection() || matches!(status.as_u16(), 401 | 403 | 404 | 405 | 413 | 415)
-}
-
+/// A status without a protocol answer. Only 401 is surely the door's: a redirect, a 403 or a 404 may come from a proxy
+/// that has passed the request on before.
 fn without_answer(status: StatusCode) -> FacilitatorError {
     let problem = format!("it answered {} and no protocol answer", status.as_u16());
-    if not_looked_at(status) {
+    if status == StatusCode::UNAUTHORIZED {
         FacilitatorError::NotAsked(problem)
     } else {
         FacilitatorError::Unknown(problem)

@@ -7,8 +7,13 @@ use tollway_protocol::header::{
 
 /// What a handler may lower the amount with; for the seller alone.
 const SETTLEMENT_OVERRIDES: &str = "settlement-overrides";
-/// Directives of shared caches that outrank `Cache-Control`.
-const SHARED_CACHE: [&str; 3] = ["cdn-cache-control", "surrogate-control", "surrogate-key"];
+/// Whether a header is for shared caches and outranks `Cache-Control` there; `*-cdn-cache-control` is a CDN's own.
+fn is_for_shared_caches(name: &str) -> bool {
+    matches!(
+        name,
+        "cdn-cache-control" | "x-accel-expires" | "edge-control" | "surrogate-control" | "surrogate-key"
+    ) || name.ends_with("-cdn-cache-control")
+}
 
 /// Takes the payment off a request before its handler, or whatever that forwards to, sees it.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
@@ -34,7 +39,9 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 pub(crate) fn private(headers: &mut HeaderMap, keep_validators: bool) {
     let policy = cache_policy(headers);
     headers.insert(CACHE_CONTROL, policy);
-    for name in SHARED_CACHE {
+    let shared: Vec<HeaderName> =
+        headers.keys().filter(|name| is_for_shared_caches(name.as_str())).cloned().collect();
+    for name in shared {
         headers.remove(name);
     }
     if !keep_validators {

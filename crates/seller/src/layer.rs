@@ -19,6 +19,7 @@ use crate::drive::{Driver, Stop};
 use crate::gate::{Answer, Gate, Refused};
 use crate::hygiene;
 use crate::present::{Offered, Presentation};
+use crate::recall::{self, Recall};
 use crate::route::{MAX_PATH, Route, Unpriced, as_priced};
 use crate::terms::PricedBody;
 
@@ -27,7 +28,7 @@ pub type GateBody<B> = Either<B, Full<Bytes>>;
 
 /// Sells the service under it. Made by [`crate::Seller::gate`].
 ///
-/// OPTIONS requests pass unpaid, and get no body. HEAD is answered as GET would be without a payment, and never takes
+/// OPTIONS requests are answered here, with nothing, unless [`crate::Paid::pass_options`] says otherwise. HEAD is answered as GET would be without a payment, and never takes
 /// one. What answers `101 Switching Protocols` can't be sold. The handler gets the request without its
 /// payment headers.
 #[derive(Clone)]
@@ -113,8 +114,12 @@ where
     Out: Body<Data = Bytes> + Send,
 {
     if request.method() == Method::OPTIONS {
+        if !route.paid.pass_options {
+            return Ok(respond(answer::options()));
+        }
         let (mut parts, _) = inner.call(stripped(request)).await?.into_parts();
         hygiene::strip_response(&mut parts.headers);
+        hygiene::private(&mut parts.headers, route.paid.keep_validators);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         return Ok(Response::from_parts(parts, Either::Right(Full::default())));
     }
@@ -206,17 +211,20 @@ where
         count(StatusCode::PAYMENT_REQUIRED, "unpaid");
         return Err(refuse(answer::unpaid()));
     }
-    let bound = match presented.bind(&offers, &route.paid.extensions) {
-        Ok(bound) => bound,
-        Err(refusal) => {
-            count(StatusCode::PAYMENT_REQUIRED, "unbound");
-            return Err(refuse(refusal.into()));
-        }
+    let (id, now, keep) = (route.request_id(&parts), (shared.clock)(), shared.limits.keep.as_secs());
+    let (key, opened) = match presented.bind(&offers, &route.paid.extensions) {
+        Ok(bound) => (bound.key().clone(), Gate::open(bound, id, now, keep)),
+        Err(refusal) => match recall::recall(&route.seller, &presented, &offers).await {
+            Recall::Nothing => {
+                count(StatusCode::PAYMENT_REQUIRED, "unbound");
+                return Err(refuse(refusal.into()));
+            }
+            Recall::Bound(bound) => (bound.key().clone(), Gate::reopen(*bound, id, now, keep)),
+            Recall::Refused(refused) => return Err(refuse(*refused)),
+        },
     };
-    tracing::Span::current().record("payment", digest(bound.key().as_str()));
-    let key = bound.key().clone();
-    let gate = Gate::open(bound, route.request_id(&parts), (shared.clock)(), shared.limits.keep.as_secs());
-    let driver = Driver::new(shared, key, gate);
+    tracing::Span::current().record("payment", digest(key.as_str()));
+    let driver = Driver::new(shared, opened);
     let request = stripped(Request::from_parts(parts, body));
     Ok(Admitted { request, path, offers, driver })
 }

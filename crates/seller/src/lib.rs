@@ -9,6 +9,7 @@ mod hygiene;
 mod kinds;
 mod layer;
 pub mod present;
+mod recall;
 mod route;
 mod seller;
 mod terms;

@@ -71,11 +71,11 @@ impl Presentation {
     ///
     /// # Errors
     /// Why it pays none of them.
-    pub fn bind(self, offers: &[Offered], advertised: &Object) -> Result<Bound, Refusal> {
+    pub fn bind(&self, offers: &[Offered], advertised: &Object) -> Result<Bound, Refusal> {
         match self {
             Self::Nothing => Err(Refusal::new(Reason::PaymentRequired, "no payment came with the request")),
-            Self::V2(payment) => bind_v2(*payment, offers, advertised),
-            Self::V1(payment) => bind_v1(&payment, offers),
+            Self::V2(payment) => bind_v2(payment, offers, advertised),
+            Self::V1(payment) => bind_v1(payment, offers),
         }
     }
 
@@ -86,10 +86,12 @@ impl Presentation {
     }
 }
 
-fn bind_v2(payment: Payment, offers: &[Offered], advertised: &Object) -> Result<Bound, Refusal> {
+fn bind_v2(payment: &Payment, offers: &[Offered], advertised: &Object) -> Result<Bound, Refusal> {
     let Some(offered) = offers.iter().find(|offered| accepts(&offered.offer, &payment.accepted)) else {
         let message = match offers {
-            [only] => Presented::new(only.offer.clone(), payment).err().map(|refusal| refusal.message),
+            [only] => {
+                Presented::new(only.offer.clone(), payment.clone()).err().map(|refusal| refusal.message)
+            }
             _ => None,
         };
         let message = message.unwrap_or_else(|| "none of this request's offers was accepted".to_owned());
@@ -106,7 +108,7 @@ fn bind_v2(payment: Payment, offers: &[Offered], advertised: &Object) -> Result<
     let dialect = Dialect::of(&offered.offer.scheme, &offered.offer.network);
     extensions::check_echo(advertised, &payment.extensions, &[])
         .map_err(|refusal| refusal.dialect(dialect))?;
-    bind_to(offered, payment)
+    bind_to(offered, payment.clone())
 }
 
 /// A v1 payment does not say which offer it pays: it is tried against each that it could be for.
@@ -125,7 +127,7 @@ fn bind_v1(payment: &v1::Payment, offers: &[Offered]) -> Result<Bound, Refusal> 
     Err(first.unwrap_or_else(none))
 }
 
-fn bind_to(offered: &Offered, payment: Payment) -> Result<Bound, Refusal> {
+pub(crate) fn bind_to(offered: &Offered, payment: Payment) -> Result<Bound, Refusal> {
     let presented = Presented::new(offered.offer.clone(), payment)?;
     let effects = offered.scheme.effects(&presented)?;
     presented.bind(effects)

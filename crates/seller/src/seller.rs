@@ -1,6 +1,6 @@
 //! The configuration that all of a seller's paid routes share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -27,6 +27,9 @@ impl std::fmt::Debug for Seller {
         f.debug_struct("Seller").field("base_url", &self.shared.base_url.as_str()).finish_non_exhaustive()
     }
 }
+
+/// How often what is not needed any more is forgotten.
+const FORGET: Duration = Duration::from_hours(1);
 
 pub(crate) type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
@@ -260,7 +263,22 @@ impl Builder {
             tasks,
             runtime,
         };
-        Ok(Seller { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        shared.runtime.spawn(forget(Arc::downgrade(&shared)));
+        Ok(Seller { shared })
+    }
+}
+
+/// Has the ledger forget what it may, now and then, until nobody holds the seller any more.
+async fn forget(shared: Weak<Shared>) {
+    loop {
+        let Some(seller) = shared.upgrade() else { return };
+        match seller.ledger.forget((seller.clock)()).await {
+            Ok(forgotten) => metrics::counter!("tollway_seller_forgotten_total").increment(forgotten),
+            Err(error) => tracing::warn!(%error, "the ledger could not forget old payments"),
+        }
+        drop(seller);
+        tokio::time::sleep(FORGET).await;
     }
 }
 

@@ -174,6 +174,7 @@ pub struct Paid {
     pub(crate) max_timeout_seconds: u64,
     pub(crate) body_limit: Option<usize>,
     pub(crate) keep_validators: bool,
+    pub(crate) pass_options: bool,
 }
 
 impl std::fmt::Debug for Paid {
@@ -221,6 +222,7 @@ impl Paid {
             max_timeout_seconds: DEFAULT_TIMEOUT_SECONDS,
             body_limit: None,
             keep_validators: false,
+            pass_options: false,
         }
     }
 
@@ -294,6 +296,15 @@ impl Paid {
     #[must_use]
     pub fn keep_validators(mut self) -> Self {
         self.keep_validators = true;
+        self
+    }
+
+    /// Hands OPTIONS requests to the service under the gate, unpaid, and takes the body off its answers. Without it the
+    /// gate answers them itself: what is sold must tell its OPTIONS from its GET before this is safe. Browsers'
+    /// preflights need no such thing, but a CORS layer outside of the gate.
+    #[must_use]
+    pub fn pass_options(mut self) -> Self {
+        self.pass_options = true;
         self
     }
 }

@@ -1,13 +1,15 @@
 //! The seller's half in SQL. Each function runs within one savepoint.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tollway_protocol::Settlement;
+use serde_json::Value;
 use tollway_protocol::bind::{Bound, PaymentKey};
 use tollway_protocol::door::UnixTime;
+use tollway_protocol::json::Object;
+use tollway_protocol::{Offer, Settlement};
 
 use super::lease::{Lease, Left};
 use super::{Failure, seconds};
-use crate::claims::{Claim, Claimed, Paid, RequestId};
+use crate::claims::{Claim, Claimed, Paid, Recalled, RequestId};
 use crate::{Delivery, LedgerError};
 
 /// What the payment moves, apart from how it was signed. A second payment with the same key can have
@@ -22,9 +24,51 @@ fn terms(payment: &Bound) -> RequestId {
     RequestId::of(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
 }
 
+/// How it was signed, and what came with it: all that a payer sends besides the offer. Who resumes a payment that may
+/// have been charged has to show the same, since the chain tells everybody its key.
+fn presented(payment: &Bound) -> RequestId {
+    let payment = payment.payment();
+    let parts = [&payment.payload, &payment.extensions].map(canonical);
+    RequestId::of(&parts.each_ref().map(String::as_bytes))
+}
+
+/// JSON with its members in the order of their names.
+fn canonical(object: &Object) -> String {
+    let mut text = String::new();
+    write_canonical(&mut text, &Value::Object(object.0.clone()));
+    text
+}
+
+fn write_canonical(text: &mut String, value: &Value) {
+    let list = |text: &mut String, brackets: [char; 2], items: Vec<(Option<&String>, &Value)>| {
+        text.push(brackets[0]);
+        for (at, (name, item)) in items.into_iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            if let Some(name) = name {
+                text.push_str(&Value::String(name.clone()).to_string());
+                text.push(':');
+            }
+            write_canonical(text, item);
+        }
+        text.push(brackets[1]);
+    };
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().map(|(name, item)| (Some(name), item)).collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            list(text, ['{', '}'], members);
+        }
+        Value::Array(items) => list(text, ['[', ']'], items.iter().map(|item| (None, item)).collect()),
+        plain => text.push_str(&plain.to_string()),
+    }
+}
+
 struct Row {
     request: [u8; 32],
     terms: [u8; 32],
+    presented: [u8; 32],
     state: String,
     holder: Option<Vec<u8>>,
     hash: Option<String>,
@@ -33,16 +77,17 @@ struct Row {
 
 fn find(connection: &Connection, key: &PaymentKey) -> Result<Option<Row>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT request, terms, state, holder, hash, settlement FROM claims WHERE key = ?1",
+        "SELECT request, terms, presented, state, holder, hash, settlement FROM claims WHERE key = ?1",
     )?;
     let row = statement.query_row([key.as_str()], |row| {
         Ok(Row {
             request: row.get(0)?,
             terms: row.get(1)?,
-            state: row.get(2)?,
-            holder: row.get(3)?,
-            hash: row.get(4)?,
-            settlement: row.get(5)?,
+            presented: row.get(2)?,
+            state: row.get(3)?,
+            holder: row.get(4)?,
+            hash: row.get(5)?,
+            settlement: row.get(6)?,
         })
     });
     Ok(row.optional()?)
@@ -57,12 +102,15 @@ pub(super) fn claim(
     keep_until: UnixTime,
 ) -> Result<Claim, Failure> {
     let key = bound.key().clone();
-    let terms = terms(&bound);
+    let (terms, presented) = (terms(&bound), presented(&bound));
+    let offer = serde_json::to_string(bound.offer())
+        .map_err(|error| LedgerError::Damaged(format!("the offer of {key}: {error}")))?;
     let Some(row) = find(connection, &key)? else {
         connection
             .prepare_cached(
-                "INSERT INTO claims (key, network, request, terms, state, holder, turn, keep_until)
-                 VALUES (?1, ?2, ?3, ?4, 'claimed', ?5, ?6, ?7)",
+                "INSERT INTO claims
+                     (key, network, request, terms, state, holder, turn, keep_until, presented, offer)
+                 VALUES (?1, ?2, ?3, ?4, 'claimed', ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 key.as_str(),
@@ -71,7 +119,9 @@ pub(super) fn claim(
                 terms.0,
                 lease.instance,
                 turn,
-                seconds(keep_until)
+                seconds(keep_until),
+                presented.0,
+                offer
             ])?;
         return Ok(Claim::New(Claimed { bound, request, turn, transaction: None }));
     };
@@ -87,11 +137,17 @@ pub(super) fn claim(
     {
         return Ok(Claim::Busy { transaction });
     }
+    // What is merely claimed was never verified: it is whoever's comes now.
+    if row.state != "claimed" && row.presented != presented.0 {
+        return Ok(Claim::Elsewhere { transaction });
+    }
     connection
         .prepare_cached(
-            "UPDATE claims SET holder = ?2, turn = ?3, keep_until = max(keep_until, ?4) WHERE key = ?1",
+            "UPDATE claims SET holder = ?2, turn = ?3, keep_until = max(keep_until, ?4),
+                 presented = ?5, offer = iif(state = 'claimed', ?6, offer)
+             WHERE key = ?1",
         )?
-        .execute(params![key.as_str(), lease.instance, turn, seconds(keep_until)])?;
+        .execute(params![key.as_str(), lease.instance, turn, seconds(keep_until), presented.0, offer])?;
     let claimed = Claimed { bound, request, turn, transaction };
     match (row.state.as_str(), row.settlement) {
         ("claimed", _) => Ok(Claim::New(claimed)),
@@ -103,6 +159,16 @@ pub(super) fn claim(
         }
         (state, _) => Err(LedgerError::Damaged(format!("the claim of {key} is {state}")).into()),
     }
+}
+
+pub(super) fn recall(connection: &Connection, key: &PaymentKey) -> Result<Option<Recalled>, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT offer, hash FROM claims WHERE key = ?1 AND state <> 'claimed'")?;
+    let row = statement.query_row([key.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+    let Some((offer, transaction)) = row.optional()? else { return Ok(None) };
+    let offer: Offer = serde_json::from_str(&offer)
+        .map_err(|error| LedgerError::Damaged(format!("the offer of {key}: {error}")))?;
+    Ok(Some(Recalled { offer, transaction }))
 }
 
 /// Moves the claim's row on by `sql`, which gets the key, the holder, the turn and `?4`.
@@ -186,33 +252,29 @@ pub(super) fn release(connection: &Connection, lease: &Lease, claimed: &Claimed)
     step(connection, lease, claimed, sql, None, "claimed or settling")
 }
 
-pub(super) fn abandon(connection: &Connection, lease: &Lease, key: &PaymentKey) -> Result<(), Failure> {
-    let mine = params![key.as_str(), lease.instance];
+/// Gives back what one claim holds, and no later one.
+pub(super) fn give_back(connection: &Connection, lease: &Lease, left: &Left) -> Result<(), Failure> {
+    let mine = params![left.key.as_str(), lease.instance, left.turn];
+    if left.delivering {
+        connection
+            .prepare_cached(
+                "UPDATE claims SET state = 'settled'
+                 WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state = 'delivered'",
+            )?
+            .execute(mine)?;
+    }
     connection
-        .prepare_cached("DELETE FROM claims WHERE key = ?1 AND holder = ?2 AND state = 'claimed'")?
+        .prepare_cached(
+            "DELETE FROM claims WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state = 'claimed'",
+        )?
         .execute(mine)?;
     connection
         .prepare_cached(
             "UPDATE claims SET holder = NULL
-             WHERE key = ?1 AND holder = ?2 AND state IN ('settling', 'settled')",
+             WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state IN ('settling', 'settled')",
         )?
         .execute(mine)?;
     Ok(())
-}
-
-/// As [`abandon`], for one claim and no later one.
-pub(super) fn give_back(connection: &Connection, lease: &Lease, left: &Left) -> Result<(), Failure> {
-    let held = "SELECT EXISTS (SELECT 1 FROM claims WHERE key = ?1 AND holder = ?2 AND turn = ?3)";
-    let this = params![left.key.as_str(), lease.instance, left.turn];
-    if !connection.prepare_cached(held)?.query_row(this, |row| row.get::<_, bool>(0))? {
-        return Ok(());
-    }
-    if left.delivering {
-        connection
-            .prepare_cached("UPDATE claims SET state = 'settled' WHERE key = ?1 AND state = 'delivered'")?
-            .execute([left.key.as_str()])?;
-    }
-    abandon(connection, lease, &left.key)
 }
 
 /// Forgets what was delivered, and what was claimed without being charged by a process that is gone.

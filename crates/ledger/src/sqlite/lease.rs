@@ -8,9 +8,9 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 use tollway_protocol::bind::PaymentKey;
 
-use super::writer::Work;
+use super::writer::{Broken, Work};
 use super::{Failure, Options};
-use crate::LedgerError;
+use crate::{LedgerError, Turn};
 
 /// A process that ended is remembered for so long, for operators.
 const REMEMBER_MILLIS: i64 = 86_400_000;
@@ -89,8 +89,8 @@ impl Work for Renew {
         self.0.renew(connection)
     }
 
-    fn answer(self: Box<Self>, group: Result<(), LedgerError>) {
-        if let Err(error) = group {
+    fn answer(self: Box<Self>, group: Result<(), Broken>) {
+        if let Err(Broken { error, .. }) = group {
             tracing::warn!(%error, "the ledger's lease was not renewed");
         }
     }
@@ -137,6 +137,12 @@ pub(super) struct Left {
     pub(super) delivering: bool,
 }
 
+impl From<Turn> for Left {
+    fn from(Turn { key, number }: Turn) -> Self {
+        Self { key, turn: number, delivering: false }
+    }
+}
+
 /// Claims to give back with the next commit.
 #[derive(Default)]
 pub(super) struct Lost(Mutex<Vec<Left>>);
@@ -151,8 +157,13 @@ impl Lost {
     }
 
     /// Watches over a claim while a call has it.
-    pub(super) fn guard(self: &Arc<Self>, key: &PaymentKey, turn: i64, delivering: bool) -> Guard {
-        Guard { lost: Arc::clone(self), left: Some(Left { key: key.clone(), turn, delivering }) }
+    pub(super) fn guard(self: &Arc<Self>, left: Left) -> Guard {
+        Guard { lost: Arc::clone(self), left: Some(left), unmade: false }
+    }
+
+    /// The same for the call that makes the claim: until that has run there is nothing to give back.
+    pub(super) fn guard_unmade(self: &Arc<Self>, left: Left) -> Guard {
+        Guard { lost: Arc::clone(self), left: Some(left), unmade: true }
     }
 }
 
@@ -160,6 +171,9 @@ impl Lost {
 pub(super) struct Guard {
     lost: Arc<Lost>,
     left: Option<Left>,
+    /// Whether the claim is surely not in the store. Without this a store that is away would have a note kept of
+    /// every request that it did not take.
+    unmade: bool,
 }
 
 impl Guard {
@@ -167,11 +181,21 @@ impl Guard {
     pub(super) fn disarm(mut self) {
         self.left = None;
     }
+
+    /// The call that makes the claim runs; says whether it is such a call.
+    pub(super) fn made(&mut self) -> bool {
+        std::mem::replace(&mut self.unmade, false)
+    }
+
+    /// What the call did was surely undone.
+    pub(super) fn undone(&mut self) {
+        self.unmade = true;
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(left) = self.left.take() {
+        if let Some(left) = self.left.take().filter(|_| !self.unmade) {
             self.lost.put_back(vec![left]);
         }
     }

@@ -23,10 +23,10 @@ use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Settlement};
 
 use crate::{
-    Attempt, Claim, Claimed, Claims, Delivery, Ending, Journal, LedgerError, Paid, Prepared, Record,
-    RequestId, SignedTransaction,
+    Attempt, Claim, Claimed, Claims, Delivery, Ending, Journal, LedgerError, Paid, Prepared, Recalled,
+    Record, RequestId, SignedTransaction, Turn,
 };
-use lease::{Lease, Lost, Renewal};
+use lease::{Guard, Lease, Left, Lost, Renewal};
 use schema::Source;
 use writer::{Lane, Store};
 
@@ -123,33 +123,37 @@ impl SqliteLedger {
         &self,
         work: impl FnOnce(&Connection, &Lease) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let lease = Arc::clone(&self.lease);
-        self.writer.call(move |connection| work(connection, &lease)).await
+        self.write_guarded(None, work).await
     }
 
     /// A write on behalf of a claim that goes back unless its answer arrives.
     async fn write_held<T: Send + 'static>(
         &self,
-        (key, turn, delivering): (PaymentKey, i64, bool),
+        held: Left,
         work: impl FnOnce(&Connection, &Lease) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let guard = self.lost.guard(&key, turn, delivering);
-        let (value, guard) =
-            self.write(move |connection, lease| work(connection, lease).map(|value| (value, guard))).await?;
-        guard.disarm();
-        Ok(value)
+        self.write_guarded(Some(self.lost.guard(held)), work).await
+    }
+
+    async fn write_guarded<T: Send + 'static>(
+        &self,
+        guard: Option<Guard>,
+        work: impl FnOnce(&Connection, &Lease) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let lease = Arc::clone(&self.lease);
+        self.writer.call(guard, move |connection| work(connection, &lease)).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.reader.as_ref().unwrap_or(&self.writer).call(work).await
+        self.reader.as_ref().unwrap_or(&self.writer).call(None, work).await
     }
 }
 
-fn held(claimed: &Claimed) -> (PaymentKey, i64, bool) {
-    (claimed.bound.key().clone(), claimed.turn, false)
+fn held(claimed: &Claimed) -> Left {
+    claimed.turn().into()
 }
 
 #[async_trait]
@@ -161,9 +165,16 @@ impl Claims for SqliteLedger {
         keep_until: UnixTime,
     ) -> Result<Claim, LedgerError> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        let held = (payment.key().clone(), turn, false);
-        self.write_held(held, move |db, lease| claims::claim(db, lease, payment, request, turn, keep_until))
-            .await
+        let left = Left { key: payment.key().clone(), turn, delivering: false };
+        self.write_guarded(Some(self.lost.guard_unmade(left)), move |db, lease| {
+            claims::claim(db, lease, payment, request, turn, keep_until)
+        })
+        .await
+    }
+
+    async fn recall(&self, key: &PaymentKey) -> Result<Option<Recalled>, LedgerError> {
+        let key = key.clone();
+        self.read(move |db| claims::recall(db, &key)).await
     }
 
     async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError> {
@@ -197,8 +208,8 @@ impl Claims for SqliteLedger {
     }
 
     async fn deliver(&self, paid: Paid) -> Result<Delivery, LedgerError> {
-        let (key, turn, _) = held(&paid.claimed);
-        self.write_held((key, turn, true), move |db, lease| claims::deliver(db, lease, paid)).await
+        let held = Left { delivering: true, ..held(&paid.claimed) };
+        self.write_held(held, move |db, lease| claims::deliver(db, lease, paid)).await
     }
 
     async fn undelivered(&self, paid: Paid) -> Result<(), LedgerError> {
@@ -209,9 +220,9 @@ impl Claims for SqliteLedger {
         self.write_held(held(&claimed), move |db, lease| claims::release(db, lease, &claimed)).await
     }
 
-    async fn abandon(&self, key: &PaymentKey) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, lease| claims::abandon(db, lease, &key)).await
+    async fn abandon(&self, turn: &Turn) -> Result<(), LedgerError> {
+        let left = Left::from(turn.clone());
+        self.write_held(left.clone(), move |db, lease| claims::give_back(db, lease, &left)).await
     }
 
     async fn forget(&self, now: UnixTime) -> Result<u64, LedgerError> {
@@ -291,6 +302,12 @@ enum Failure {
 impl Failure {
     fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite(error) if is_busy(error))
+    }
+
+    /// Whether the store said no before it wrote anything that counts.
+    fn is_refused(&self) -> bool {
+        let full = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        matches!(self, Self::Sqlite(error) if full(error) || is_busy(error))
     }
 
     /// Whether a sync failed, so that what the disk holds is not known.

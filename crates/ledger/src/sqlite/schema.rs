@@ -26,6 +26,8 @@ CREATE TABLE claims (
     network TEXT NOT NULL,
     request BLOB NOT NULL,
     terms BLOB NOT NULL,
+    presented BLOB NOT NULL,
+    offer TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('claimed', 'settling', 'settled', 'delivered')),
     holder BLOB,
     turn INTEGER NOT NULL,

@@ -115,9 +115,50 @@ async fn a_lost_group_is_answered_and_its_claims_go_back() {
     let ledger = SqliteLedger::open(folder.path().join("ledger.db")).unwrap();
     let key = PaymentKey::stored("k".into());
     let broken = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
-    let held = ledger.write_held((key, 5, false), |_, _| Ok(()));
+    let held = ledger.write_held(Left { key, turn: 5, delivering: false }, |_, _| Ok(()));
     let (hold, go) = gate(&ledger);
     let (_, held, _, ()) = tokio::join!(hold, held, ledger.write::<()>(move |_, _| Err(broken.into())), go);
     unavailable(held);
     assert_eq!(ledger.lost.take().iter().map(|left| left.turn).collect::<Vec<_>>(), [5]);
+}
+
+#[cfg(feature = "suite")]
+#[tokio::test]
+async fn i15_a_store_that_is_away_keeps_no_note_of_the_claims_that_it_did_not_take() {
+    use crate::suite::fixture::{CLOSES, payment, request};
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("ledger.db")).unwrap();
+    let claim = |n| ledger.claim(payment(n), request("/a"), CLOSES);
+    // Refused together with a call that fails before the commit, by the full disk, and by a store that has stopped.
+    let broken = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    let full = broken(ffi::SQLITE_FULL);
+    let (hold, go) = gate(&ledger);
+    let (_, refused, _, ()) =
+        tokio::join!(hold, claim(1), ledger.write::<()>(move |_, _| Err(full.into())), go);
+    unavailable(refused.map(drop));
+    assert!(ledger.lost.take().is_empty());
+    fail_with(&ledger, ffi::SQLITE_IOERR_FSYNC).await;
+    for n in 0..10 {
+        unavailable(claim(n).await.map(drop));
+    }
+    assert!(ledger.lost.take().is_empty());
+}
+
+#[cfg(feature = "suite")]
+#[tokio::test]
+async fn rs10_what_is_abandoned_while_the_store_is_away_goes_back_when_it_returns() {
+    use crate::suite::fixture::{CLOSES, payment, request};
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("ledger.db")).unwrap();
+    let claim = || async { ledger.claim(payment(1), request("/a"), CLOSES).await.unwrap() };
+    let left = claim().await.turn().unwrap();
+    let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
+    let (hold, go) = gate(&ledger);
+    let (_, abandoned, _, ()) =
+        tokio::join!(hold, ledger.abandon(&left), ledger.write::<()>(move |_, _| Err(full.into())), go);
+    unavailable(abandoned);
+    let Claim::New(claimed) = claim().await else { panic!("held until the restart") };
+    // It was that claim's turn and no later one's.
+    ledger.abandon(&left).await.unwrap();
+    ledger.settling(&claimed).await.unwrap();
 }

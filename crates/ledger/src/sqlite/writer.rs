@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::lease::{Lease, Lost};
+use super::lease::{Guard, Lease, Left, Lost};
 use super::schema::Source;
 use super::{Failure, is_busy};
 use crate::{LedgerError, fault};
@@ -17,27 +17,47 @@ const GROUP: usize = 128;
 /// How many calls may wait before callers have to.
 const QUEUE: usize = 1024;
 
+/// Why a group of calls failed.
+#[derive(Debug, Clone)]
+pub(super) struct Broken {
+    pub(super) error: LedgerError,
+    /// Whether it is sure that nothing of it is in the store.
+    undone: bool,
+}
+
+impl Broken {
+    fn undone(error: LedgerError) -> Self {
+        Self { error, undone: true }
+    }
+}
+
 /// A call: does its work in a transaction, and answers when that is on the disk.
 pub(super) trait Work: Send {
     /// Does the work, within the savepoint.
     fn run(&mut self, connection: &Connection) -> Result<(), Failure>;
     /// Answers: with what `run` found, unless the group failed as a whole.
-    fn answer(self: Box<Self>, group: Result<(), LedgerError>);
+    fn answer(self: Box<Self>, group: Result<(), Broken>);
     /// Whether it is a caller's, not housekeeping.
     fn counts(&self) -> bool {
         true
     }
 }
 
+type Answer<T> = Result<(T, Option<Guard>), LedgerError>;
+
 struct Call<T, F> {
     work: Option<F>,
     result: Option<Result<T, LedgerError>>,
-    answer: oneshot::Sender<Result<T, LedgerError>>,
+    guard: Option<Guard>,
+    /// Whether the guard's claim is made here.
+    making: bool,
+    answer: oneshot::Sender<Answer<T>>,
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Failure> + Send> Work for Call<T, F> {
     fn run(&mut self, connection: &Connection) -> Result<(), Failure> {
         let Some(work) = self.work.take() else { return Ok(()) };
+        self.making = self.guard.as_mut().is_some_and(Guard::made);
         match work(connection) {
             Ok(value) => {
                 self.result = Some(Ok(value));
@@ -51,19 +71,21 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, Failure> + Send> Work for Call
         }
     }
 
-    fn answer(self: Box<Self>, group: Result<(), LedgerError>) {
-        let Self { work, result, answer } = *self;
-        // What the work held is given back before the caller hears of it.
+    fn answer(self: Box<Self>, group: Result<(), Broken>) {
+        let Self { work, result, mut guard, making, answer } = *self;
         drop(work);
-        let result = match (group, result) {
-            (Ok(()), Some(result)) => result,
-            (Ok(()), None) => Err(LedgerError::Unavailable("the call was not reached".into())),
-            (Err(error), result) => {
-                drop(result);
-                Err(error)
-            }
+        let (result, undone) = match (group, result) {
+            (Ok(()), Some(Ok(value))) => return drop(answer.send(Ok((value, guard)))),
+            (Ok(()), Some(Err(error))) => (error, true),
+            (Ok(()), None) => (LedgerError::Unavailable("the call was not reached".into()), true),
+            (Err(broken), _) => (broken.error, broken.undone),
         };
-        drop(answer.send(result));
+        if let Some(guard) = guard.as_mut().filter(|_| making && undone) {
+            guard.undone();
+        }
+        // What the call held is given back before the caller hears of it.
+        drop(guard);
+        drop(answer.send(Err(result)));
     }
 }
 
@@ -100,16 +122,21 @@ impl Lane {
         self.queue.clone()
     }
 
-    /// Runs `work` there.
+    /// Runs `work` there; `guard` has its claim given back unless the answer arrives.
     pub(super) async fn call<T: Send + 'static>(
         &self,
+        guard: Option<Guard>,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let closed = || LedgerError::Unavailable("it is closed".into());
         let (answer, answered) = oneshot::channel();
-        let call = Box::new(Call { work: Some(work), result: None, answer });
+        let call = Box::new(Call { work: Some(work), result: None, guard, making: false, answer });
         self.queue.as_ref().ok_or_else(closed)?.send(call).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let (value, guard) = answered.await.map_err(|_| closed())??;
+        if let Some(guard) = guard {
+            guard.disarm();
+        }
+        Ok(value)
     }
 }
 
@@ -155,13 +182,13 @@ impl Store {
         }
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Work>]) -> Result<(), LedgerError> {
+    fn commit(&mut self, group: &mut [Box<dyn Work>]) -> Result<(), Broken> {
         if let Some(error) = &self.stopped {
-            return Err(error.clone());
+            return Err(Broken::undone(error.clone()));
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.reopen()?,
+            None => self.reopen().map_err(Broken::undone)?,
         };
         let lost = self.lost.take();
         match transact(&connection, group, &lost, &self.lease) {
@@ -169,9 +196,10 @@ impl Store {
                 self.connection = Some(connection);
                 Ok(())
             }
-            Err(failure) => {
+            Err((failure, committing)) => {
                 self.lost.put_back(lost);
-                Err(self.nurse(connection, failure))
+                let undone = !committing || failure.is_refused();
+                Err(Broken { error: self.nurse(connection, failure), undone })
             }
         }
     }
@@ -214,34 +242,49 @@ impl Store {
     }
 }
 
+/// On failure says whether it was the commit that failed.
 fn transact(
     connection: &Connection,
     group: &mut [Box<dyn Work>],
-    lost: &[super::lease::Left],
+    lost: &[Left],
     lease: &Lease,
-) -> Result<(), Failure> {
-    let run = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-    run("BEGIN IMMEDIATE")?;
-    for left in lost {
-        super::claims::give_back(connection, lease, left)?;
-    }
-    for call in &mut *group {
-        run("SAVEPOINT call")?;
-        match call.run(connection) {
-            Ok(()) => {}
-            Err(Failure::Ledger(_)) => run("ROLLBACK TO call")?,
-            Err(error) => return Err(error),
-        }
-        run("RELEASE call")?;
-    }
+) -> Result<(), (Failure, bool)> {
+    work(connection, group, lost, lease).map_err(|failure| (failure, false))?;
     let counts = group.iter().any(|call| call.counts());
     if counts {
         fault::point("before_commit");
     }
-    run("COMMIT")?;
+    execute(connection, "COMMIT").map_err(|failure| (failure, true))?;
     if counts {
         fault::point("after_commit");
     }
+    Ok(())
+}
+
+fn work(
+    connection: &Connection,
+    group: &mut [Box<dyn Work>],
+    lost: &[Left],
+    lease: &Lease,
+) -> Result<(), Failure> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    for left in lost {
+        super::claims::give_back(connection, lease, left)?;
+    }
+    for call in &mut *group {
+        execute(connection, "SAVEPOINT call")?;
+        match call.run(connection) {
+            Ok(()) => {}
+            Err(Failure::Ledger(_)) => execute(connection, "ROLLBACK TO call")?,
+            Err(error) => return Err(error),
+        }
+        execute(connection, "RELEASE call")?;
+    }
+    Ok(())
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
+    connection.prepare_cached(sql)?.execute([])?;
     Ok(())
 }
 
@@ -253,7 +296,7 @@ fn read(source: &Source, mut calls: mpsc::Receiver<Box<dyn Work>>) {
             None => source.reader(),
         };
         let outcome = match opened {
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Broken::undone(error.into())),
             Ok(reader) => match call.run(&reader) {
                 Ok(()) | Err(Failure::Ledger(_)) => {
                     connection = Some(reader);
@@ -263,7 +306,7 @@ fn read(source: &Source, mut calls: mpsc::Receiver<Box<dyn Work>>) {
                     if is_busy(&error) {
                         connection = Some(reader);
                     }
-                    Err(Failure::from(error).into())
+                    Err(Broken::undone(Failure::from(error).into()))
                 }
             },
         };

@@ -70,6 +70,13 @@ pub fn request(name: &str) -> RequestId {
     RequestId::of(&[b"GET", name.as_bytes()])
 }
 
+/// The hash of the transaction called `tag`.
+#[must_use]
+pub fn hash(tag: &str) -> String {
+    let tag: String = tag.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("0x{tag:0>64}")
+}
+
 /// A facilitator's answer that settles `payment` in `transaction`.
 #[must_use]
 pub fn settlement(payment: &Bound, transaction: &str) -> Settlement {

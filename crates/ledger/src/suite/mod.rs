@@ -74,6 +74,8 @@ macro_rules! ledger_suite {
             i02_a_stale_claim_can_not_act
             i02_the_same_key_signed_again_is_the_same_payment
             i02_the_same_key_with_other_terms_is_another_payment
+            i20_only_the_very_same_payment_resumes_what_may_have_been_charged
+            i03_what_may_have_been_charged_is_recalled_with_its_offer
             i03_a_settled_payment_is_paid_when_it_comes_back
             i05_a_pending_payment_resumes
             a_delivered_payment_is_spent_and_names_its_transaction

@@ -7,10 +7,13 @@ use std::future::Future;
 use proptest::prelude::*;
 use tollway_protocol::door::UnixTime;
 
-use super::fixture::{CLOSES, NOW, network, payment, request, settlement, transaction, verified};
+use super::fixture::{
+    CLOSES, NOW, hash as transaction_hash, network, payment, payment_of, request, settlement, transaction,
+    verified,
+};
 use super::plain::{Model, Row, Settling, Signed, State};
 use super::{Clock, Site};
-use crate::{Claim, Claimed, Claims as _, Ending, LedgerError, Paid, Prepared};
+use crate::{Claim, Claimed, Ending, LedgerError, Paid, Prepared};
 
 const PAYMENTS: u64 = 3;
 
@@ -20,6 +23,7 @@ pub enum Op {
     Claim {
         payment: u64,
         route: &'static str,
+        signature: &'static str,
     },
     Settling(usize),
     Pending(usize, bool),
@@ -27,7 +31,7 @@ pub enum Op {
     Deliver(usize),
     Undelivered(usize),
     Release(usize),
-    Abandon(u64),
+    Abandon(usize),
     Forget {
         late: bool,
     },
@@ -52,15 +56,15 @@ pub enum Op {
 pub fn ops(reopen: bool) -> impl Strategy<Value = Vec<Op>> {
     let payment = || 0..PAYMENTS;
     let op = prop_oneof![
-        6 => (payment(), prop_oneof![3 => Just("/a"), 1 => Just("/b")])
-            .prop_map(|(payment, route)| Op::Claim { payment, route }),
+        6 => (payment(), prop_oneof![3 => Just("/a"), 1 => Just("/b")], prop_oneof![4 => Just("0x01"), 1 => Just("0x02")])
+            .prop_map(|(payment, route, signature)| Op::Claim { payment, route, signature }),
         3 => any::<usize>().prop_map(Op::Settling),
         2 => any::<(usize, bool)>().prop_map(|(hold, named)| Op::Pending(hold, named)),
         4 => any::<usize>().prop_map(Op::Settled),
         3 => any::<usize>().prop_map(Op::Deliver),
         2 => any::<usize>().prop_map(Op::Undelivered),
         1 => any::<usize>().prop_map(Op::Release),
-        2 => payment().prop_map(Op::Abandon),
+        2 => any::<usize>().prop_map(Op::Abandon),
         1 => any::<bool>().prop_map(|late| Op::Forget { late }),
         3 => payment().prop_map(Op::Prepare),
         5 => (payment(), 0..4u64, 0..3u8).prop_map(|(payment, nonce, tag)| Op::Sign { payment, nonce, tag }),
@@ -103,27 +107,35 @@ impl<L: crate::Ledger> Run<L> {
         (!fitting.is_empty()).then(|| self.holds.remove(fitting[pick % fitting.len()]))
     }
 
-    async fn claim(&mut self, n: u64, route: &'static str) {
-        let claim = self.ledger.claim(payment(n), request(route), CLOSES).await.unwrap();
+    async fn claim(&mut self, n: u64, route: &'static str, signature: &'static str) {
+        let payment = payment_of(&network(), n, 10_000, signature);
+        let claim = self.ledger.claim(payment, request(route), CLOSES).await.unwrap();
         let row = self.model.rows.get(&n).cloned();
         let told = |transaction: &Option<String>| *transaction == row.as_ref().and_then(|r| r.hash.clone());
         let state = row.as_ref().map(|row| row.state);
         let free = row.as_ref().is_none_or(|row| row.turn.is_none() && row.route == route);
+        let same = row.as_ref().is_some_and(|row| row.signature == signature);
         let hold = match (claim, state) {
             (Claim::Spent { transaction }, Some(State::Delivered)) => return assert!(told(&transaction)),
             (Claim::Elsewhere { transaction }, Some(_)) if row.as_ref().is_some_and(|r| r.route != route) => {
                 return assert!(told(&transaction));
             }
             (Claim::Busy { transaction }, Some(_)) if !free => return assert!(told(&transaction)),
+            (Claim::Elsewhere { transaction }, Some(State::Settling | State::Settled)) if free && !same => {
+                return assert!(told(&transaction));
+            }
             (Claim::New(claimed), None | Some(State::Claimed)) if free => Hold::Claimed(Box::new(claimed)),
-            (Claim::Resume(claimed), Some(State::Settling)) if free => Hold::Claimed(Box::new(claimed)),
-            (Claim::Paid(paid), Some(State::Settled)) if free => Hold::Paid(paid),
+            (Claim::Resume(claimed), Some(State::Settling)) if free && same => {
+                Hold::Claimed(Box::new(claimed))
+            }
+            (Claim::Paid(paid), Some(State::Settled)) if free && same => Hold::Paid(paid),
             (claim, _) => panic!("{claim:?} of {row:?}"),
         };
         self.model.turns += 1;
         let turn = self.model.turns;
-        let row = Row { route, state: State::Claimed, turn: None, hash: None };
-        self.model.rows.entry(n).or_insert(row).turn = Some(turn);
+        let row = Row { route, signature, state: State::Claimed, turn: None, hash: None };
+        let row = self.model.rows.entry(n).or_insert(row);
+        (row.turn, row.signature) = (Some(turn), signature);
         self.holds.push((n, turn, hold));
     }
 
@@ -143,7 +155,7 @@ impl<L: crate::Ledger> Run<L> {
                 self.holds.push((n, turn, Hold::Claimed(claimed)));
             }
             Op::Pending(_, named) => {
-                let hash = named.then(|| format!("0xp{n}"));
+                let hash = named.then(|| transaction_hash(&format!("p{n}")));
                 agree(&self.ledger.pending(*claimed, hash.as_deref()).await, allowed, op);
                 if let Some(row) = may {
                     (row.state, row.turn) = (State::Settling, None);
@@ -151,7 +163,7 @@ impl<L: crate::Ledger> Run<L> {
                 }
             }
             Op::Settled(_) => {
-                let hash = format!("0xs{n}");
+                let hash = transaction_hash(&format!("s{n}"));
                 let paid = self.ledger.settled(*claimed, settlement(&payment(n), &hash)).await;
                 agree(&paid, allowed, op);
                 if let (Some(row), Ok(paid)) = (may, paid) {
@@ -190,6 +202,18 @@ impl<L: crate::Ledger> Run<L> {
                 row.turn = None;
             }
         }
+    }
+
+    /// A request is cut off; its token may still be somewhere.
+    async fn abandon(&mut self, pick: usize) {
+        let Some(at) = pick.checked_rem(self.holds.len()) else { return };
+        let (n, turn, hold) = &self.holds[at];
+        let left = match hold {
+            Hold::Claimed(claimed) => claimed.turn(),
+            Hold::Paid(paid) => paid.turn(),
+        };
+        self.ledger.abandon(&left).await.unwrap();
+        self.model.fail(*n, *turn);
     }
 
     async fn forget(&mut self, late: bool) {
@@ -326,15 +350,12 @@ pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
     let mut run = Run { ledger: site.open(&clock).await, model: Model::default(), holds: Vec::new() };
     for op in ops {
         match op {
-            Op::Claim { payment, route } => run.claim(payment, route).await,
+            Op::Claim { payment, route, signature } => run.claim(payment, route, signature).await,
             Op::Settling(pick) | Op::Pending(pick, _) | Op::Settled(pick) | Op::Release(pick) => {
                 run.with_claimed(pick, &op).await;
             }
             Op::Deliver(pick) | Op::Undelivered(pick) => run.with_paid(pick, &op).await,
-            Op::Abandon(n) => {
-                run.ledger.abandon(payment(n).key()).await.unwrap();
-                run.model.give_back(n);
-            }
+            Op::Abandon(pick) => run.abandon(pick).await,
             Op::Forget { late } => run.forget(late).await,
             Op::Reopen => {
                 drop(run.ledger);

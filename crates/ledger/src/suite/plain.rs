@@ -15,6 +15,7 @@ pub(super) enum State {
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) route: &'static str,
+    pub(super) signature: &'static str,
     pub(super) state: State,
     /// The number of the claim that holds it.
     pub(super) turn: Option<u64>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::claims::{is_conflict, pay, present, take};
-use super::fixture::{CLOSES, network, payment, settlement, transaction};
+use super::fixture::{CLOSES, hash, network, payment, settlement, transaction};
 use super::journal::{prepare, record, sign};
 use super::{Clock, LEASE_MILLIS, Site};
 use crate::{Claim, Claims as _, Journal as _, JournalState, LedgerError, Prepared};
@@ -71,7 +71,7 @@ pub async fn rs09_a_dead_process_s_claims_are_taken_over_as_they_are<S: Site>(si
     let Claim::Resume(resumed) = present(&next, 2).await else { panic!("not resumed") };
     assert_eq!(*resumed.payment(), payment(2));
     let Claim::Paid(paid) = present(&next, 3).await else { panic!("not paid") };
-    assert_eq!(*paid.settlement(), settlement(&payment(3), "0xaa"));
+    assert_eq!(*paid.settlement(), settlement(&payment(3), &hash("aa")));
     next.deliver(*paid).await.unwrap();
     assert!(matches!(present(&next, 4).await, Claim::Spent { .. }));
     for n in [1, 2] {
@@ -85,7 +85,7 @@ pub async fn rs09_a_live_process_keeps_its_claims<S: Site>(site: &S) {
     let claimed = take(&first, 1).await;
     let second = site.open(&clock.ahead(LEASE_MILLIS - 1)).await;
     assert!(matches!(present(&second, 1).await, Claim::Busy { .. }));
-    second.abandon(payment(1).key()).await.unwrap();
+    second.abandon(&claimed.turn()).await.unwrap();
     first.settling(&claimed).await.unwrap();
     assert!(matches!(present(&second, 1).await, Claim::Busy { .. }));
     first.pending(claimed, None).await.unwrap();

@@ -13,10 +13,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tollway_ledger::{
-    Claim, Claimed, Claims, Delivery, LedgerError, Paid as PaidToken, RequestId, SqliteLedger,
-};
-use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Window};
+use tollway_protocol::bind::{Effects, Move, PaymentKey, Presented, Window};
 use tollway_protocol::door::{Address, Amount, UnixTime};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::{Ask, AskError, FacilitatorError, SellerScheme};
@@ -24,6 +21,8 @@ use tollway_protocol::wire::{Kind, Version};
 use tollway_protocol::*;
 use tollway_seller::{Builder, Limits, Paid, Seller};
 use tower::ServiceExt as _;
+
+use crate::ledger::Faulty;
 
 pub(crate) const SELLER: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
 pub(crate) const OTHER: &str = "0x1111111111111111111111111111111111111111";
@@ -106,6 +105,9 @@ pub(crate) struct Script {
     pub(crate) kinds: Mutex<Option<Supported>>,
 }
 
+/// The transaction of scripted settlements.
+pub(crate) const DEAD: &str = "0x00000000000000000000000000000000000000000000000000000000000dead0";
+
 pub(crate) const LEAK: &str = "https://rpc.example/v2/SECRETKEY";
 
 #[async_trait]
@@ -133,7 +135,7 @@ impl Facilitator for Script {
         let honest = |charged: &Self| {
             let mut charged = charged.charged.lock().unwrap();
             let transaction =
-                charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0xtx{count}"));
+                charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0x{count:064x}"));
             Settlement {
                 payer: payload.str("from").map(str::to_owned),
                 transaction: Some(transaction.clone()),
@@ -145,7 +147,7 @@ impl Facilitator for Script {
             Some(Fault::Settlement(alter)) => {
                 let mut settlement = Settlement {
                     payer: payload.str("from").map(str::to_owned),
-                    transaction: Some("0xdead".into()),
+                    transaction: Some(DEAD.into()),
                     ..Settlement::new(true, request.payment_requirements.network.clone())
                 };
                 alter(&mut settlement);
@@ -182,67 +184,6 @@ pub(crate) fn supported() -> Supported {
     Supported { kinds: vec![kind(NETWORK), kind("eip155:10143")], ..Supported::default() }
 }
 
-/// The real ledger, with calls that can be made to fail once.
-pub(crate) struct Faulty {
-    inner: SqliteLedger,
-    pub(crate) fail: Mutex<Vec<&'static str>>,
-}
-
-impl Faulty {
-    fn check(&self, call: &'static str) -> Result<(), LedgerError> {
-        let mut fail = self.fail.lock().unwrap();
-        match fail.iter().position(|name| *name == call) {
-            None => Ok(()),
-            Some(at) => {
-                fail.remove(at);
-                Err(LedgerError::Unavailable("disk full at /var/lib/SECRETKEY".into()))
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Claims for Faulty {
-    async fn claim(&self, payment: Bound, request: RequestId, keep: UnixTime) -> Result<Claim, LedgerError> {
-        self.check("claim")?;
-        self.inner.claim(payment, request, keep).await
-    }
-    async fn settling(&self, claimed: &Claimed) -> Result<(), LedgerError> {
-        self.check("settling")?;
-        self.inner.settling(claimed).await
-    }
-    async fn pending(&self, claimed: Claimed, transaction: Option<&str>) -> Result<(), LedgerError> {
-        self.inner.pending(claimed, transaction).await
-    }
-    async fn settled(&self, claimed: Claimed, settlement: Settlement) -> Result<PaidToken, LedgerError> {
-        if let Err(error) = self.check("settled") {
-            // As the trait says: the payment goes back in the state it is in.
-            self.inner.pending(claimed, None).await.unwrap();
-            return Err(error);
-        }
-        self.inner.settled(claimed, settlement).await
-    }
-    async fn deliver(&self, paid: PaidToken) -> Result<Delivery, LedgerError> {
-        if let Err(error) = self.check("deliver") {
-            self.inner.undelivered(paid).await.unwrap();
-            return Err(error);
-        }
-        self.inner.deliver(paid).await
-    }
-    async fn undelivered(&self, paid: PaidToken) -> Result<(), LedgerError> {
-        self.inner.undelivered(paid).await
-    }
-    async fn release(&self, claimed: Claimed) -> Result<(), LedgerError> {
-        self.inner.release(claimed).await
-    }
-    async fn abandon(&self, key: &PaymentKey) -> Result<(), LedgerError> {
-        self.inner.abandon(key).await
-    }
-    async fn forget(&self, now: UnixTime) -> Result<u64, LedgerError> {
-        self.inner.forget(now).await
-    }
-}
-
 /// A seller with its doubles.
 #[derive(Clone)]
 pub(crate) struct Shop {
@@ -266,7 +207,7 @@ impl Shop {
     }
     pub(crate) fn unready(script: Script, more: impl FnOnce(Builder) -> Builder) -> Self {
         let script = Arc::new(script);
-        let ledger = Arc::new(Faulty { inner: SqliteLedger::memory().unwrap(), fail: Mutex::default() });
+        let ledger = Arc::new(Faulty::new());
         let builder = Seller::builder(BASE)
             .facilitator(script.clone())
             .ledger(ledger.clone())

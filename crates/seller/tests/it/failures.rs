@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use http::StatusCode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
-use tollway_protocol::{Code, Network, Reason, Verdict, header};
+use tollway_protocol::{Code, Network, Reason, Settlement, Verdict, header};
 use tower::ServiceExt as _;
 
 use crate::common::*;
@@ -175,7 +175,7 @@ async fn x402rs_26_a_final_failure_to_settle_is_402_with_challenge_and_failed_re
     assert_eq!(got.challenge().error.as_deref(), Some("invalid_exact_evm_transaction_failed"));
     let receipt = got.receipt().unwrap();
     assert!(!receipt.success);
-    assert_eq!(receipt.transaction.as_deref(), Some("0xdead"));
+    assert_eq!(receipt.transaction.as_deref(), Some(DEAD));
     assert!(!got.text().contains("SECRETKEY") && !got.text().contains("sunny"));
     assert_eq!(client.pay("0x01").await.status, StatusCode::OK);
 }
@@ -197,11 +197,11 @@ async fn i18_rs07_pending_is_asked_about_once_more_and_then_reported_with_its_tr
     let receipt = got.receipt().unwrap();
     assert!(!receipt.success);
     assert_eq!(receipt.error_reason.unwrap().reason(), Reason::SettlementPending);
-    assert_eq!(receipt.transaction.as_deref(), Some("0xdead"));
+    assert_eq!(receipt.transaction.as_deref(), Some(DEAD));
     assert!(!got.text().contains("sunny"));
     // i18: an answer that knows nothing still names what an earlier one named.
     shop.fault_settle([Fault::Unknown]);
-    assert_eq!(client.pay("0x01").await.receipt().unwrap().transaction.as_deref(), Some("0xdead"));
+    assert_eq!(client.pay("0x01").await.receipt().unwrap().transaction.as_deref(), Some(DEAD));
     // The same payment again: settled, then served.
     let got = client.pay("0x01").await;
     assert_eq!((got.status, shop.settles(), shop.charged()), (StatusCode::OK, 4, 1));
@@ -211,12 +211,14 @@ async fn i18_rs07_pending_is_asked_about_once_more_and_then_reported_with_its_tr
 
 #[tokio::test]
 async fn i05_rs06_rs08_rs32_no_answer_or_a_foreign_one_is_pending_and_the_same_payment_is_served_once() {
-    let lies: [(&str, Fault); 9] = [
+    let lies: [(&str, Fault); 11] = [
         ("time-out", Fault::Hang),
         ("lost", Fault::Unknown),
         ("other network", Fault::Settlement(|s| s.network = Network::eip155(1))),
         ("other payer", Fault::Settlement(|s| s.payer = Some(OTHER.into()))),
         ("other amount", Fault::Settlement(|s| s.amount = Some(1u64.into()))),
+        ("no hash", Fault::Settlement(|s| s.transaction = Some("0xdead".into()))),
+        ("a page", Fault::Settlement(|s| s.transaction = Some("<b>".repeat(9_000)))),
         ("no transaction", Fault::Settlement(|s| s.transaction = None)),
         ("success with a reason", Fault::Settlement(|s| s.error_reason = Some(Code::new("x")))),
         ("failure without a reason", Fault::Settlement(|s| s.success = false)),
@@ -248,9 +250,91 @@ async fn i05_rs06_rs08_rs32_no_answer_or_a_foreign_one_is_pending_and_the_same_p
 }
 
 #[tokio::test]
+async fn rs08_only_what_proves_that_nothing_was_broadcast_asks_for_another_payment() {
+    fn failing(s: &mut Settlement, code: &str, transaction: Option<&str>) {
+        s.success = false;
+        s.error_reason = Some(Code::new(code));
+        s.transaction = transaction.map(str::to_owned);
+    }
+    let unknown: [fn(&mut Settlement); 6] = [
+        // CDP: broadcast, and then the confirmation took too long, or the node failed.
+        |s| failing(s, "settle_exact_evm_transaction_confirmation_timed_out", Some(DEAD)),
+        |s| failing(s, "settle_exact_node_failure", Some(DEAD)),
+        |s| failing(s, "unknown_error", None),
+        // @x402/evm: any error after the broadcast, viem's time-out for the receipt too.
+        |s| failing(s, "invalid_exact_evm_transaction_failed", None),
+        |s| failing(s, "invalid_exact_evm_transfer_event_mismatch", Some(DEAD)),
+        |s| failing(s, "insufficient_funds", Some(DEAD)),
+    ];
+    for (at, alter) in unknown.into_iter().enumerate() {
+        let shop = Shop::open().await;
+        shop.fault_settle([Fault::Settlement(alter), Fault::Unknown]);
+        let client = shop.selling(|| async { "sunny" });
+        for again in [false, true] {
+            let got = client.pay("0x01").await;
+            assert_eq!(got.json()["code"], "settlement_pending", "{at} {again}");
+            assert!(!got.headers.contains_key(header::PAYMENT_REQUIRED), "{at} {again}");
+            let mut told = Settlement::new(false, Network::new(NETWORK).unwrap());
+            alter(&mut told);
+            assert_eq!(got.receipt().unwrap().transaction, told.transaction, "i18: {at} {again}");
+        }
+        assert_eq!((client.pay("0x01").await.status, shop.charged()), (StatusCode::OK, 1), "{at}");
+    }
+    for reason in
+        [Reason::BadSignature, Reason::InsufficientBalance, Reason::Expired, Reason::SimulationFailed]
+    {
+        let shop = Shop::open().await;
+        let invalid: fn(&mut Settlement) = match reason {
+            Reason::BadSignature => |s| failing(s, "invalid_exact_evm_signature", None),
+            Reason::InsufficientBalance => |s| failing(s, "insufficient_funds", None),
+            Reason::Expired => |s| failing(s, "payment_expired", None),
+            _ => |s| failing(s, "transaction_simulation_failed", None),
+        };
+        shop.fault_settle([Fault::Settlement(invalid)]);
+        let got = shop.selling(|| async { "sunny" }).pay("0x01").await;
+        assert_eq!(got.status, StatusCode::PAYMENT_REQUIRED, "{reason:?}");
+        assert!(got.headers.contains_key(header::PAYMENT_REQUIRED));
+    }
+}
+
+#[tokio::test]
+async fn rs05_a_payer_whose_account_is_emptied_while_the_handler_runs_gets_nothing_of_its_response() {
+    let emptied: [fn(&mut Settlement); 2] = [
+        |s| {
+            s.success = false;
+            s.transaction = None;
+            s.error_reason = Some(Code::new("invalid_exact_evm_insufficient_balance"));
+        },
+        |s| {
+            s.success = false;
+            s.error_reason = Some(Code::new("invalid_exact_evm_transaction_failed"));
+        },
+    ];
+    for empty in emptied {
+        let shop = Shop::open().await;
+        let script = shop.script.clone();
+        let client = shop.selling(move || {
+            let script = script.clone();
+            async move {
+                // The money goes after the verdict.
+                assert_eq!(script.verified.load(SeqCst), 1);
+                tokio::task::yield_now().await;
+                script.settle.lock().unwrap().push_back(Fault::Settlement(empty));
+                ([("x-forecast", "sunny"), ("content-type", "text/x-forecast")], "sunny")
+            }
+        });
+        let got = client.pay("0x01").await;
+        assert_eq!((got.status, shop.settles()), (StatusCode::PAYMENT_REQUIRED, 1));
+        assert!(!got.text().contains("sunny") && !got.headers.contains_key("x-forecast"));
+        assert_eq!(got.headers["content-type"], "application/json");
+        assert!(!got.receipt().unwrap().success);
+    }
+}
+
+#[tokio::test]
 async fn rs08_after_an_unknown_outcome_only_proof_frees_the_payment() {
     let shop = Shop::open().await;
-    let short = |s: &mut tollway_protocol::Settlement| {
+    let short = |s: &mut Settlement| {
         s.success = false;
         s.transaction = None;
         s.error_reason = Some(Code::new("insufficient_funds"));

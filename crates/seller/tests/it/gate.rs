@@ -22,6 +22,8 @@ enum Settle {
     RefuseThoughCharged,
     Pending,
     ChargeAndPending,
+    ChargeAndFail,
+    Fail,
     NotAsked,
 }
 
@@ -49,6 +51,8 @@ fn turn() -> impl Strategy<Value = Turn> {
         RefuseThoughCharged,
         Pending,
         ChargeAndPending,
+        ChargeAndFail,
+        Fail,
         NotAsked,
     ]);
     (
@@ -72,13 +76,13 @@ impl World {
     fn settle(&mut self, what: Settle, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
         use Settle::*;
         let network = request.payment_requirements.network.clone();
-        let success =
-            Settlement { transaction: Some("0xt".into()), ..Settlement::new(true, network.clone()) };
+        let success = Settlement { transaction: Some(DEAD.into()), ..Settlement::new(true, network.clone()) };
         let refusal = |code: &str| Settlement {
             error_reason: Some(Code::new(code)),
             ..Settlement::new(false, network.clone())
         };
-        self.charged |= matches!(what, Succeed | ChargeAndLose | ChargeAndLie | ChargeAndPending);
+        self.charged |=
+            matches!(what, Succeed | ChargeAndLose | ChargeAndLie | ChargeAndPending | ChargeAndFail);
         match what {
             Succeed => Ok(success),
             ChargeAndLose | Lose => Err(FacilitatorError::Unknown("lost".into())),
@@ -88,7 +92,11 @@ impl World {
             Refuse if self.charged => Ok(refusal("invalid_exact_evm_nonce_already_used")),
             Refuse | RefuseThoughCharged => Ok(refusal("invalid_exact_evm_insufficient_balance")),
             Pending | ChargeAndPending => {
-                Ok(Settlement { transaction: Some("0xt".into()), ..refusal("settlement_pending") })
+                Ok(Settlement { transaction: Some(DEAD.into()), ..refusal("settlement_pending") })
+            }
+            // Broadcast, and then something broke.
+            ChargeAndFail | Fail => {
+                Ok(Settlement { transaction: Some(DEAD.into()), ..refusal("settle_exact_node_failure") })
             }
             NotAsked => Err(FacilitatorError::NotAsked("no".into())),
         }
@@ -96,7 +104,7 @@ impl World {
 }
 
 fn wrong_event(which: usize, network: &Network) -> Event {
-    let success = Settlement { transaction: Some("0xt".into()), ..Settlement::new(true, network.clone()) };
+    let success = Settlement { transaction: Some(DEAD.into()), ..Settlement::new(true, network.clone()) };
     let down = || tollway_ledger::LedgerError::Unavailable("down".into());
     match which {
         0 => Event::Ran { success: true },
@@ -122,10 +130,9 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
     let presented = Presented::new(offer.clone(), payment(&offer, "0x01")).unwrap();
     let effects = Plain.effects(&presented).unwrap();
     let bound = presented.bind(effects).unwrap();
-    let key = bound.key().clone();
 
     let (mut gate, mut effect) = Gate::open(bound, RequestId::of(&[b"GET", b"/weather"]), UnixTime(NOW), 60);
-    let (mut held, mut marked, mut resumed, mut failed, mut settles) = (false, false, false, false, 0);
+    let (mut left, mut marked, mut resumed, mut failed, mut settles) = (None, false, false, false, 0);
     for step in 0.. {
         if step == turn.cut {
             // Cut off with the delivery recorded: the response may have left, so it counts as delivered.
@@ -133,8 +140,8 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
                 matches!(&effect, Effect::Finish(_, answer) if matches!(**answer, Answer::Deliver(_)));
             world.delivered += u32::from(leaving);
             drop((gate, effect));
-            if held {
-                ledger.abandon(&key).await.unwrap();
+            if let Some(turn) = &left {
+                ledger.abandon(turn).await.unwrap();
             }
             return;
         }
@@ -158,8 +165,8 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
                 assert!(finished.is_finished());
                 let Effect::Finish(Closing::Abandon, answer) = effect else { panic!("{effect:?}") };
                 assert!(matches!(*answer, Answer::Refuse(_)));
-                if held {
-                    ledger.abandon(&key).await.unwrap();
+                if let Some(turn) = &left {
+                    ledger.abandon(turn).await.unwrap();
                 }
                 return;
             }
@@ -169,7 +176,7 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
                 assert!(keep_until > UnixTime(NOW + 300));
                 let claim = ledger.claim(*payment, request, keep_until).await;
                 use tollway_ledger::Claim;
-                held = matches!(claim, Ok(Claim::New(_) | Claim::Resume(_) | Claim::Paid(_)));
+                left = claim.as_ref().ok().and_then(Claim::turn);
                 resumed = matches!(claim, Ok(Claim::Resume(_)));
                 Event::Claimed(claim)
             }
@@ -212,7 +219,11 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
                         ledger.pending(claimed, transaction.as_deref()).await.unwrap();
                     }
                     Closing::Undelivered(paid) => ledger.undelivered(*paid).await.unwrap(),
-                    Closing::Abandon => ledger.abandon(&key).await.unwrap(),
+                    Closing::Abandon => {
+                        if let Some(turn) = &left {
+                            ledger.abandon(turn).await.unwrap();
+                        }
+                    }
                 }
                 match *answer {
                     Answer::Deliver(_) => {

@@ -116,13 +116,20 @@ async fn rs06_rs32_what_is_no_protocol_answer_to_settle_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_was_turned_away_at_the_door_was_not_asked() {
+async fn rs08_only_401_429_and_a_failed_connection_prove_that_nobody_was_asked_to_settle() {
     let elsewhere = serve(vec![json(200, json!({"success": true}))]).await;
     let redirect = (StatusCode::TEMPORARY_REDIRECT, vec![("location", elsewhere.url.clone())], String::new());
-    for answer in [redirect, json(401, json!({})), json(404, json!({})), json(429, json!({}))] {
+    for answer in [json(401, json!({})), json(429, json!({}))] {
         let server = serve(vec![answer]).await;
         let error = server.client().settle(&request()).await.unwrap_err();
         assert!(matches!(error, FacilitatorError::NotAsked(_)), "{error}");
+        assert_eq!(server.asked.load(SeqCst), 1);
+    }
+    let proxies = [400, 403, 404, 405, 408, 409, 413, 415, 500, 504].map(|status| json(status, json!({})));
+    for answer in proxies.into_iter().chain([redirect]) {
+        let server = serve(vec![answer]).await;
+        let error = server.client().settle(&request()).await.unwrap_err();
+        assert!(matches!(error, FacilitatorError::Unknown(_)), "{error}");
         assert_eq!(server.asked.load(SeqCst), 1);
     }
     assert_eq!(elsewhere.asked.load(SeqCst), 0, "i14: no redirect is followed");

@@ -7,7 +7,6 @@
     reason = "all of this is tests, their helpers too"
 )]
 
-mod attack;
 mod build;
 mod common;
 mod crash;
@@ -15,7 +14,9 @@ mod failures;
 mod gate;
 #[cfg(feature = "http-facilitator")]
 mod http_facilitator;
+mod ledger;
 mod malformed;
 mod paid;
+mod recall;
 mod unpaid;
 mod versions;

@@ -36,8 +36,69 @@ async fn i02_rs01_the_same_payment_again_is_refused_naming_its_transaction() {
     let again = client.pay("0x01").await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     assert_eq!(again.json()["code"], "payment_already_spent");
-    assert!(again.text().contains(&first));
+    // Where programs look, in the body and in the header.
+    let (json, receipt) = (again.json(), again.receipt().unwrap());
+    assert_eq!(
+        (&json["transaction"], &json["network"], &json["payer"]),
+        (&first.as_str().into(), &NETWORK.into(), &PAYER.into())
+    );
+    assert_eq!(
+        (receipt.success, receipt.transaction, receipt.payer.as_deref()),
+        (false, Some(first), Some(PAYER))
+    );
+    assert_eq!(receipt.error_reason.unwrap().as_str(), "payment_already_spent");
     assert_eq!(shop.settles(), 1);
+}
+
+#[tokio::test]
+async fn i18_a_busy_payment_and_one_of_another_request_name_their_transaction_in_header_and_body() {
+    let shop = Shop::open().await;
+    shop.ledger.fail.lock().unwrap().push("deliver");
+    let named = shop.selling(|| async { "sunny" }).pay("0x01").await.receipt().unwrap().transaction;
+    let (entered, go) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (running, wait) = (entered.clone(), go.clone());
+    let client = shop.selling(move || {
+        let (running, wait) = (running.clone(), wait.clone());
+        async move {
+            running.notify_one();
+            wait.notified().await;
+            "sunny"
+        }
+    });
+    let payment = payment(&client.offer("/weather").await, "0x01");
+    let first = tokio::spawn(client.0.clone().oneshot(paid("/weather", &payment)));
+    entered.notified().await;
+    for (uri, code) in
+        [("/weather", "payment_in_progress"), ("/weather?elsewhere", "payment_bound_to_another_request")]
+    {
+        let got = client.send(paid(uri, &payment)).await;
+        assert_eq!((got.status, &got.json()["code"]), (StatusCode::CONFLICT, &code.into()));
+        let receipt = got.receipt().unwrap();
+        assert_eq!((receipt.success, &receipt.transaction), (false, &named));
+        assert_eq!(receipt.error_reason.unwrap().as_str(), code);
+        assert_eq!(got.json()["transaction"].as_str(), named.as_deref());
+    }
+    go.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn i15_a_receipt_has_the_members_that_are_known_and_is_short_enough_to_reach_the_payer() {
+    let shop = Shop::open().await;
+    let client = shop.selling(|| async { "sunny" });
+    shop.fault_settle([
+        Fault::Settlement(|s| {
+            s.unknown = s.unknown.clone().with("debug", format!("{LEAK} {}", "x".repeat(200_000)));
+            s.extra = Object::new().with("long", "x".repeat(200_000));
+            s.extensions = Object::new().with("long", "x".repeat(200_000));
+        }),
+        Fault::Settlement(|s| s.extra = Object::new().with("short", "kept")),
+    ]);
+    let got = client.pay("0x01").await;
+    assert_eq!(got.status, StatusCode::OK);
+    assert!(got.headers[header::PAYMENT_RESPONSE].len() < 1024 && !got.text().contains("SECRETKEY"));
+    assert!(got.receipt().unwrap().success);
+    assert_eq!(client.pay("0x02").await.receipt().unwrap().extra.str("short"), Some("kept"));
 }
 
 #[tokio::test]
@@ -187,6 +248,11 @@ async fn i06_rs17_x402rs_27_paid_answers_never_stay_in_a_shared_cache() {
         let headers = [
             ("cache-control", "public, max-age=60, s-maxage=600"),
             ("cdn-cache-control", "max-age=600"),
+            ("cloudflare-cdn-cache-control", "public, max-age=3600"),
+            ("vercel-cdn-cache-control", "public, max-age=3600"),
+            ("x-accel-expires", "3600"),
+            ("edge-control", "cache-maxage=1h"),
+            ("surrogate-control", "max-age=3600"),
             ("etag", "\"1\""),
             ("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
             ("vary", "accept"),
@@ -196,7 +262,16 @@ async fn i06_rs17_x402rs_27_paid_answers_never_stay_in_a_shared_cache() {
     let shop = Shop::open().await;
     let got = shop.selling(handler).pay("0x01").await;
     assert_eq!(got.headers["cache-control"], "private, max-age=60");
-    for name in ["etag", "last-modified", "cdn-cache-control"] {
+    for name in [
+        "etag",
+        "last-modified",
+        "cdn-cache-control",
+        "cloudflare-cdn-cache-control",
+        "vercel-cdn-cache-control",
+        "x-accel-expires",
+        "edge-control",
+        "surrogate-control",
+    ] {
         assert!(!got.headers.contains_key(name), "{name}");
     }
     let vary: BTreeSet<_> = got.headers.get_all("vary").iter().map(|v| v.to_str().unwrap()).collect();

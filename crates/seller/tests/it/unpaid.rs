@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use axum::body::Body;
 use axum::routing::any;
 use http::{Method, Request, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tollway_protocol::header;
 use tollway_seller::{Paid, PriceError, Terms};
 
@@ -27,7 +28,11 @@ async fn rs18_an_unpaid_request_gets_a_challenge_that_no_cache_keeps() {
     assert_eq!(challenge.accepts[0].amount.to_string(), "10000");
     assert_eq!(challenge.accepts[0].pay_to, SELLER);
     assert_eq!(challenge.accepts[0].max_timeout_seconds, 300);
-    assert_eq!(got.json()["error"], "Payment required");
+    // For programs, and for people as version 1 has it.
+    assert_eq!(
+        (&got.json()["code"], &got.json()["error"]),
+        (&"payment_required".into(), &"Payment required".into())
+    );
     assert!(got.json()["help"].is_string());
     assert_eq!(ran.load(SeqCst), 0);
 }
@@ -62,11 +67,33 @@ async fn rs12_head_is_answered_as_get_without_a_body_and_never_paid() {
 }
 
 #[tokio::test]
-async fn rs12_options_passes_unpaid_and_carries_no_content() {
-    let client = Shop::open().await.selling(|| async { ([("access-control-allow-origin", "*")], "secret") });
-    let got = client.send(of("OPTIONS")).await;
+async fn rs12_options_is_answered_by_the_gate_and_never_runs_what_is_sold() {
+    let shop = Shop::open().await;
+    let ran = Arc::new(AtomicU64::new(0));
+    let client = shop.selling(counting(&ran));
+    let mut preflight = of("OPTIONS");
+    preflight.headers_mut().insert("origin", "https://elsewhere.example".parse_header());
+    preflight.headers_mut().insert("access-control-request-method", "GET".parse_header());
+    for request in [of("OPTIONS"), preflight] {
+        let got = client.send(request).await;
+        assert_eq!(got.status, StatusCode::NO_CONTENT);
+        assert!(got.body.is_empty());
+        let said = |name: &str| name == "allow" || name.starts_with("access-control-");
+        assert!(!got.headers.keys().any(|name| said(name.as_str())), "{:?}", got.headers);
+        assert_eq!(got.headers["cache-control"], "no-store");
+    }
+    assert_eq!(ran.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn rs12_options_passes_where_the_route_says_so_and_carries_no_content() {
+    let shop = Shop::open().await;
+    let handler =
+        || async { ([("access-control-allow-origin", "*"), ("cache-control", "public")], "secret") };
+    let got = shop.route(Paid::new("$0.01").pass_options(), any(handler)).send(of("OPTIONS")).await;
     assert_eq!(got.status, StatusCode::OK);
     assert_eq!(got.headers["access-control-allow-origin"], "*");
+    assert_eq!(got.headers["cache-control"], "private");
     assert!(got.body.is_empty());
 }
 
@@ -170,4 +197,83 @@ async fn i15_paths_that_would_not_fit_into_the_challenge_get_414() {
     let router = axum::Router::new().route("/{*rest}", any(|| async { "sunny" }).layer(layer));
     let got = Client(router).get(&format!("/{}", "a".repeat(3000))).await;
     assert_eq!(got.status, StatusCode::URI_TOO_LONG);
+    // So does a shorter one where the route says much of itself.
+    let layer = shop.seller.gate(Paid::new("$0.01").description("d".repeat(11_000))).unwrap();
+    let router = axum::Router::new().route("/{*rest}", any(|| async { "sunny" }).layer(layer));
+    let got = Client(router.clone()).get(&format!("/{}", "a".repeat(2_000))).await;
+    assert_eq!((got.status, &got.json()["code"]), (StatusCode::URI_TOO_LONG, &"path_too_long".into()));
+    assert_eq!(Client(router).get("/short").await.status, StatusCode::PAYMENT_REQUIRED);
+}
+
+#[tokio::test]
+async fn rs13_no_spelling_of_a_path_reaches_a_paid_handler_unpaid() {
+    let shop = Shop::open().await;
+    let ran = Arc::new(AtomicU64::new(0));
+    let gate = || shop.seller.gate(Paid::new("$0.01")).unwrap();
+    let router = axum::Router::new()
+        .route("/paid/weather", axum::routing::get(counting(&ran)).route_layer(gate()))
+        .route("/paid/by/{city}", any(counting(&ran)).layer(gate()))
+        .route("/free", any(|| async { "free" }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut seen = std::collections::BTreeSet::new();
+    for path in [
+        "/paid/weather",
+        "/paid/weather/",
+        "/paid//weather",
+        "//paid/weather",
+        "/paid%2Fweather",
+        "/paid%2fweather",
+        "/paid%5Cweather",
+        "/paid%252Fweather",
+        "/paid\\weather",
+        "\\paid\\weather",
+        "/paid/./weather",
+        "/paid/../paid/weather",
+        "/free/../paid/weather",
+        "/free/%2e%2e/paid/weather",
+        "/%2e%2e/paid/weather",
+        "/paid/%2e/weather",
+        "/paid/weather%",
+        "/paid/weather%2",
+        "/paid/weather%zz",
+        "/paid/%77eather",
+        "/paid/weather;a=b",
+        "/paid;a=b/weather",
+        "/paid/weather%3Ba",
+        "/PAID/WEATHER",
+        "/paid/Weather",
+        "/paid/weather%00",
+        "/paid/weather%20",
+        "/paid/weather#free",
+        "/paid/weather?x=/free",
+        "/paid/by/gh%2Fent",
+        "/paid/by/gh%252Fent",
+        "/paid/by/%2e%2e",
+        "/paid/by/..",
+        "/paid/by/gh%zz",
+        "/paid/by/gh;ent",
+        "/paid/by/",
+        "http://elsewhere.example/paid/weather",
+        "paid/weather",
+        "*",
+    ] {
+        for method in ["GET", "HEAD", "POST", "OPTIONS", "get", "BREW"] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            // A request that is no HTTP may be cut off.
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8_lossy(&answer);
+            assert_eq!(ran.load(SeqCst), 0, "{method} {path}");
+            assert!(!answer.contains("sunny"), "{method} {path}: {answer}");
+            let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+            assert!(!status.starts_with('2') || method == "OPTIONS", "{method} {path}: {answer}");
+            seen.insert(status);
+        }
+    }
+    assert!(seen.contains("402") && seen.contains("404"), "{seen:?}");
+    assert_eq!(shop.settles(), 0);
 }

@@ -1,8 +1,13 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::routing::any;
+use base64::Engine as _;
 use http::{Request, StatusCode};
 use tollway_protocol::json::Object;
-use tollway_protocol::{header, v1, wire};
+use tollway_protocol::scheme::FacilitatorError;
+use tollway_protocol::{Facilitator, PaymentRequest, Settlement, Supported, Verdict, header, v1, wire};
 use tollway_seller::{Paid, Terms};
 
 use crate::common::*;
@@ -84,4 +89,49 @@ async fn x402rs_29_everything_that_a_route_says_of_itself_is_in_the_challenge() 
     assert_eq!(challenge.resource.tags.unwrap(), ["sun", "rain"]);
     assert_eq!(challenge.resource.icon_url.as_deref(), Some("https://shop.example/icon.png"));
     assert_eq!((challenge.accepts[0].max_timeout_seconds, challenge.extensions), (60, extensions));
+}
+
+/// Keeps what it was asked to verify.
+struct Tap(Script, Mutex<Vec<String>>);
+
+#[async_trait]
+impl Facilitator for Tap {
+    async fn verify(&self, request: &PaymentRequest) -> Result<Verdict, FacilitatorError> {
+        self.1.lock().unwrap().push(serde_json::to_string(request).unwrap());
+        self.0.verify(request).await
+    }
+    async fn settle(&self, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
+        self.1.lock().unwrap().push(serde_json::to_string(request).unwrap());
+        self.0.settle(request).await
+    }
+    async fn supported(&self) -> Result<Supported, FacilitatorError> {
+        self.0.supported().await
+    }
+}
+
+#[tokio::test]
+async fn i01_the_facilitator_gets_the_members_that_the_seller_has_bound_and_no_other() {
+    let tap = Arc::new(Tap(Script::default(), Mutex::default()));
+    let shop = Shop::with(|builder| builder.facilitator(tap.clone())).await;
+    let client = shop.selling(|| async { "sunny" });
+    let offer = client.offer("/weather").await;
+    let smuggled = serde_json::json!({"x402Version": 1, "scheme": "exact", "network": "base-sepolia",
+        "payload": payload(&offer, "0x01"), "accepted": {"scheme": "smuggled"},
+        "resource": {"url": "https://smuggled.example"}, "extensions": {"smuggled": {}}, "other": "smuggled"});
+    let value = base64::engine::general_purpose::STANDARD.encode(smuggled.to_string());
+    let request = Request::get("/weather").header(header::X_PAYMENT, value).body(Body::empty()).unwrap();
+    assert_eq!(client.send(request).await.status, StatusCode::OK);
+    let unknown = || Object::new().with("paymentRequirements", "smuggled").with("amount ", "smuggled");
+    let mut modern = payment(&offer, "0x02");
+    modern.unknown = unknown();
+    modern.accepted.unknown = unknown();
+    modern.resource = Some(wire::Resource { url: BASE.into(), unknown: unknown(), ..Default::default() });
+    assert_eq!(client.send(paid("/weather", &modern)).await.status, StatusCode::OK);
+    let sent = std::mem::take(&mut *tap.1.lock().unwrap());
+    assert_eq!(sent.len(), 4);
+    for sent in sent {
+        assert!(!sent.contains("smuggled"), "{sent}");
+        let read: PaymentRequest = serde_json::from_str(&sent).unwrap();
+        assert_eq!(read.payment_requirements, offer);
+    }
 }
