@@ -13,11 +13,11 @@ use tollway_ledger::{Journal, LedgerError, SignedTransaction};
 use tollway_protocol::bind::PaymentKey;
 
 use crate::facilitator::chain::Chain;
-use crate::facilitator::rpc::{Call, RpcError};
+use crate::facilitator::rpc::{Call, FeeHistory, RpcError};
 use crate::keys::Key;
 
-/// How long a look at the fees is good for.
-const FEES_FOR: Duration = Duration::from_secs(2);
+/// How long a look at the fees and the balance is good for.
+const MONEY_FOR: Duration = Duration::from_secs(2);
 /// What is told when the day's gas is spent.
 pub(crate) const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
 /// How long a bid counts against the budget.
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
     chain: Arc<Chain>,
     journal: Arc<dyn Journal>,
     nonce: Mutex<Option<u64>>,
-    fees: Mutex<Option<(Instant, Fees)>>,
+    money: Mutex<Option<(Instant, Fees)>>,
     bids: std::sync::Mutex<VecDeque<(Instant, U256)>>,
 }
 
@@ -84,7 +84,7 @@ impl Lane {
             chain,
             journal,
             nonce: Mutex::new(None),
-            fees: Mutex::new(None),
+            money: Mutex::new(None),
             bids: std::sync::Mutex::default(),
         }
     }
@@ -101,15 +101,12 @@ impl Lane {
     pub(crate) async fn plan(&self, (to, input): (Address, Bytes)) -> Result<Plan, Unplanned> {
         let cap = self.chain.config.gas_cap;
         let call = Call { from: Some(self.address()), to, input: input.clone(), gas: None };
-        let (gas, fees, balance) =
-            tokio::join!(self.chain.rpc.estimate(&call), self.fees(), self.chain.rpc.balance(self.address()));
-        let fees = fees.map_err(Unplanned::Chain)?;
+        let (gas, money) = tokio::join!(self.chain.rpc.estimate(&call), self.money());
+        let fees = money
+            .map_err(Unplanned::Chain)?
+            .ok_or(Unplanned::NoMoney("the facilitator's account can't pay for gas"))?;
         if fees.base > self.chain.config.max_fee_per_gas {
             return Err(Unplanned::NoMoney("gas costs more than the facilitator's operator allows"));
-        }
-        let balance = balance.map_err(Unplanned::Chain)?;
-        if balance < U256::from(cap).saturating_mul(U256::from(fees.max)) {
-            return Err(Unplanned::NoMoney("the facilitator's account can't pay for gas"));
         }
         let gas = match gas {
             Ok(gas) => gas.saturating_add(gas / 5),
@@ -124,29 +121,34 @@ impl Lane {
 
     /// Whether the account could pay for one settlement now.
     pub(crate) async fn can_pay(&self) -> Result<bool, RpcError> {
-        let cap = self.chain.config.gas_cap;
-        let fees = self.fees().await?;
-        let balance = self.chain.rpc.balance(self.address()).await?;
-        Ok(balance >= U256::from(cap).saturating_mul(U256::from(fees.max)))
+        Ok(self.money().await?.is_some())
     }
 
-    async fn fees(&self) -> Result<Fees, RpcError> {
-        let mut known = self.fees.lock().await;
+    /// What gas costs, if the account can pay for a settlement at that price. That it can't is asked again every time.
+    async fn money(&self) -> Result<Option<Fees>, RpcError> {
+        let mut known = self.money.lock().await;
         if let Some((at, fees)) = *known
-            && at.elapsed() < FEES_FOR
+            && at.elapsed() < MONEY_FOR
         {
-            return Ok(fees);
+            return Ok(Some(fees));
         }
-        let history = self.chain.rpc.fees().await?;
+        let (history, balance) = tokio::join!(self.chain.rpc.fees(), self.chain.rpc.balance(self.address()));
+        let fees = self.price(&history?);
+        if balance? < U256::from(self.chain.config.gas_cap).saturating_mul(U256::from(fees.max)) {
+            return Ok(None);
+        }
+        *known = Some((Instant::now(), fees));
+        Ok(Some(fees))
+    }
+
+    fn price(&self, history: &FeeHistory) -> Fees {
         let wei = |n: &U256| n.saturating_to::<u128>();
         let base = history.base_fee_per_gas.last().map_or(0, wei);
         let mut tips: Vec<u128> = history.reward.iter().filter_map(|block| block.first().map(wei)).collect();
         tips.sort_unstable();
         let tip = tips.get(tips.len() / 2).copied().unwrap_or(0).max(TIP);
         let max = base.saturating_mul(2).saturating_add(tip).min(self.chain.config.max_fee_per_gas);
-        let fees = Fees { base, max, tip: tip.min(max) };
-        *known = Some((Instant::now(), fees));
-        Ok(fees)
+        Fees { base, max, tip: tip.min(max) }
     }
 
     /// Signs `plan` for a payment under the next nonce and records it. It has not left when this returns.
@@ -201,7 +203,7 @@ impl Lane {
         key: &PaymentKey,
         late: &SignedTransaction,
     ) -> Result<SignedTransaction, Unsigned> {
-        let now = self.fees().await.map_err(Unsigned::Chain)?;
+        let now = self.price(&self.chain.rpc.fees().await.map_err(Unsigned::Chain)?);
         let more = |n: u128| n.saturating_add(n / 8).saturating_add(1);
         let before = TxEnvelope::decode_2718(&mut late.raw.as_slice()).ok();
         let (max, tip) = before.map_or((0, 0), |tx| {

@@ -18,7 +18,7 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let id = given(&request).unwrap_or_else(fresh);
     let path = request.uri().path();
     let path = PATHS.iter().find(|known| **known == path).copied().unwrap_or("other");
-    let span = tracing::info_span!("http", path, request_id = id.to_str().unwrap_or_default());
+    let span = tracing::debug_span!("http", path, request_id = id.to_str().unwrap_or_default());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let started = Instant::now();
     let mut response = async {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::Failure;
@@ -113,6 +114,7 @@ impl Source {
         if matches!(self, Self::File(_)) {
             write_ahead(connection)?;
         }
+        keep_plans(connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "checkpoint_fullfsync", true)?;
@@ -125,6 +127,7 @@ impl Source {
         let connection = self.existing()?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);
+        keep_plans(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
         known(&connection)?;
         Ok(connection)
@@ -137,6 +140,12 @@ impl Source {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Ok(Connection::open_with_flags(path, flags)?)
     }
+}
+
+/// Has statements planned once: else the planner looks at bound values, and prepares some anew at every call.
+fn keep_plans(connection: &Connection) -> Result<(), Failure> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, Failure> {
