@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+/// The repository's front page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FrontPage;
+
 mod answer;
 mod drive;
 pub mod gate;

@@ -216,28 +216,25 @@ impl ExactFacilitator {
         };
         if over && spent && !self.chain.is_used_at(&job.payment, head.number).await? {
             let reverted = receipt.is_some_and(|receipt| receipt.status.is_zero());
-            let (reason, message) = if reverted {
-                (Reason::TransactionFailed, "the transaction reverted")
+            let message = if reverted {
+                "the transaction reverted, and the payment's time is over"
             } else {
-                (Reason::Expired, "the payment's time passed on chain without its being used")
+                "the payment's time passed on chain without its being used"
             };
-            let reason = reason.code(Dialect::ExactEvm);
             return Ok(Look::Ended(Ending::Failed {
-                reason,
+                reason: Reason::TransactionFailed.code(Dialect::ExactEvm),
                 message: message.into(),
                 hash: Some(hash.to_string()),
             }));
         }
         match (receipt, signed) {
-            (None, Some(signed)) if !self.chain.rpc.knows(hash).await? => match (spent, over) {
-                (true, false) => Ok(Look::Dead),
-                (true, true) => Ok(Look::Waiting),
-                (false, true) if !self.lane.is_filler(&signed) => Ok(Look::Hole(signed)),
-                (false, _) => {
-                    self.broadcast(&job.effects.key, &signed).await;
-                    Ok(Look::Waiting)
-                }
-            },
+            (None, Some(signed)) if over && !spent && !self.lane.is_filler(&signed) => Ok(Look::Hole(signed)),
+            (None, Some(_)) if self.chain.rpc.knows(hash).await? => Ok(Look::Waiting),
+            (None, Some(_)) if spent => Ok(if over { Look::Waiting } else { Look::Dead }),
+            (None, Some(signed)) => {
+                self.broadcast(&job.effects.key, &signed).await;
+                Ok(Look::Waiting)
+            }
             _ => Ok(Look::Waiting),
         }
     }

@@ -171,7 +171,7 @@ async fn fa05_a_transaction_that_was_never_mined_does_not_stop_the_lane() {
     until_sent(&stack, 3).await;
     refusing.store(false, Ordering::SeqCst);
     let outcome = settling.await.unwrap();
-    assert_eq!(reason_of(&outcome), Some(&Reason::Expired), "{outcome:?}");
+    assert_eq!(reason_of(&outcome), Some(&Reason::TransactionFailed), "{outcome:?}");
     // All is well again:
     let mut long = stack.offer();
     long.max_timeout_seconds = 5000;

@@ -96,7 +96,8 @@ async fn fx_x2_a_dropped_transaction_is_sent_again_unchanged() {
 async fn x402rs_04_one_refused_broadcast_does_not_break_the_others() {
     let refused = Arc::new(AtomicUsize::new(0));
     let hook = move |method: &str, _: &Value| {
-        let refuse = method == "eth_sendRawTransaction" && refused.fetch_add(1, Ordering::SeqCst) % 3 == 0;
+        let refuse =
+            method == "eth_sendRawTransaction" && refused.fetch_add(1, Ordering::SeqCst).is_multiple_of(3);
         refuse.then_some(Fault::Error(-32000, "txpool is full"))
     };
     let stack = Stack::hooked(Box::new(hook)).await;

@@ -329,7 +329,7 @@ async fn a_payment_that_can_no_longer_come_is_given_up_with_proof() {
     }
     stack.chain.mine();
     let outcome = settling.await.unwrap();
-    assert_eq!(reason_of(&outcome), Some(&Reason::Expired), "{outcome:?}");
+    assert_eq!(reason_of(&outcome), Some(&Reason::TransactionFailed), "{outcome:?}");
     assert_ne!(hash_of(&outcome), Some(hash.as_str()), "its nonce was spent on nothing");
     assert_eq!(stack.seller_balance(), 0);
 }
