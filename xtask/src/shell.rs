@@ -2,12 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
-/// The workspace's folder.
+/// The workspace's folder: that of the run, as a build folder may serve several checkouts.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let here =
+            std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("xtask"), PathBuf::from);
+        here.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    })
 }
 
 /// Where cargo builds, as it was told or by default.

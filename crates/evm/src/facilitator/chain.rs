@@ -176,6 +176,7 @@ impl Chain {
     /// What keeps payments from settling.
     pub(crate) async fn ready(&self) -> Result<(), RpcError> {
         self.check().await?;
+        self.has_multicall().await?;
         let block = self.rpc.block().await?;
         self.saw_block_at(block.timestamp.to());
         Ok(())

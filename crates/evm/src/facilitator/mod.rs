@@ -105,6 +105,8 @@ impl FacilitatorScheme for ExactFacilitator {
     }
 
     async fn recover(&self) {
+        // So that the first verification costs one round trip too; what is wrong, `ready` tells.
+        let _ = self.chain.ready().await;
         self.resume_all().await;
     }
 
