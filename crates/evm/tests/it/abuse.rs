@@ -402,9 +402,12 @@ async fn fa12_a_cancelled_payment_whose_transaction_is_dead_comes_to_an_end() {
 #[tokio::test]
 async fn i20_a_forger_is_not_told_the_hash_of_a_payment_in_flight() {
     let hanging = Arc::new(AtomicBool::new(false));
-    let seen = hanging.clone();
+    let hung = Arc::new(AtomicUsize::new(0));
+    let (seen, count) = (hanging.clone(), hung.clone());
     let hook = move |method: &str, _: &Value| {
-        (method == "eth_call" && seen.load(Ordering::SeqCst)).then_some(Fault::Hang)
+        let hang = method == "eth_call" && seen.load(Ordering::SeqCst);
+        count.fetch_add(usize::from(hang), Ordering::SeqCst);
+        hang.then_some(Fault::Hang)
     };
     let stack = Stack::with(manual(), Box::new(hook), |_| {}).await;
     let offer = stack.offer();
@@ -416,7 +419,9 @@ async fn i20_a_forger_is_not_told_the_hash_of_a_payment_in_flight() {
     hanging.store(true, Ordering::SeqCst);
     let f = stack.facilitator.clone();
     let told = tokio::spawn(async move { f.settle(forged, Duration::from_millis(900)).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    while hung.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
     hanging.store(false, Ordering::SeqCst);
     let own = stack.facilitator.settle(this, Duration::from_millis(300)).await;
     assert!(hash_of(&own).is_some());
