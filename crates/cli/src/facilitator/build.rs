@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::Address;
 use tollway_evm::facilitator::ChainConfig;
 use tollway_evm::keys::Key;
 use tollway_evm::{Chain, ExactFacilitator};
@@ -49,7 +49,7 @@ fn chain(network: &NetworkConfig) -> Result<Chain, Failure> {
     config.poll = std::time::Duration::from_millis(network.poll_interval_ms);
     config.gas_cap = network.gas.per_settlement;
     config.max_fee_per_gas = u128::from(network.gas.max_fee_gwei).saturating_mul(GWEI);
-    config.gas_budget_per_day = network.gas.per_day_wei.map(|wei| -> U256 { wei.get() });
+    config.gas_budget_per_day = network.gas.per_day_wei.get();
     for factory in &network.eip6492_factories {
         let address =
             door::hex_array::<20>(factory).doing(|| format!("{}: eip6492_factories", network.id))?;

@@ -33,8 +33,8 @@ pub struct ChainConfig {
     pub gas_cap: u64,
     /// The highest price per gas that is bid, in wei.
     pub max_fee_per_gas: u128,
-    /// The most wei that may be bid for gas in 24 hours; `None` is no limit. Counted in this process.
-    pub gas_budget_per_day: Option<U256>,
+    /// The most wei that may be bid for gas in 24 hours. Counted in this process.
+    pub gas_budget_per_day: U256,
     /// Factories that may deploy a payer's wallet (ERC-6492); none by default.
     pub factories: Vec<Address>,
     /// How many blocks back a payment that someone else submitted is looked for: at least as many as are made in
@@ -55,7 +55,7 @@ impl ChainConfig {
             rpc_timeout: Duration::from_secs(8),
             gas_cap: 300_000,
             max_fee_per_gas: 500_000_000_000,
-            gas_budget_per_day: None,
+            gas_budget_per_day: U256::from(1_000_000_000_000_000_000u64),
             factories: Vec::new(),
             log_window: 5_000,
         }

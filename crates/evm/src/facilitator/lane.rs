@@ -167,14 +167,13 @@ impl Lane {
 
     /// Counts what the transaction may cost at most against the day's budget.
     fn bid(&self, plan: &Plan) -> Result<(), Unsigned> {
-        let Some(budget) = self.chain.config.gas_budget_per_day else { return Ok(()) };
         let cost = U256::from(plan.gas).saturating_mul(U256::from(plan.fees.max));
         let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
         while bids.front().is_some_and(|(at, _)| at.elapsed() > DAY) {
             bids.pop_front();
         }
         let sum = bids.iter().fold(cost, |sum, (_, bid)| sum.saturating_add(*bid));
-        if sum > budget {
+        if sum > self.chain.config.gas_budget_per_day {
             return Err(Unsigned::OverBudget);
         }
         bids.push_back((Instant::now(), cost));

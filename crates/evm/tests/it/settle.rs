@@ -340,7 +340,7 @@ async fn i07_x402rs_14_gas_is_bounded_per_transaction_in_price_and_per_day() {
     let cases: [(Adjust, Reason); 3] = [
         (|c| c.gas_cap = 60_000, Reason::SimulationFailed),
         (|c| c.max_fee_per_gas = 1_000, Reason::FacilitatorUnavailable),
-        (|c| c.gas_budget_per_day = Some(U256::from(1_000)), Reason::FacilitatorUnavailable),
+        (|c| c.gas_budget_per_day = U256::from(1_000), Reason::FacilitatorUnavailable),
     ];
     for (adjust, reason) in cases {
         let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), adjust).await;

@@ -98,7 +98,7 @@ fn network(config: &mut Config, rest: &str, value: &str) -> Result<Found, String
         "GAS_MAX_FEE_GWEI" => network.gas.max_fee_gwei = number(value)?,
         "GAS_PER_SETTLEMENT" => network.gas.per_settlement = number(value)?,
         "GAS_PER_DAY_WEI" => {
-            network.gas.per_day_wei = Some(Amount::atomic(value).map_err(|error| error.to_string())?);
+            network.gas.per_day_wei = Amount::atomic(value).map_err(|error| error.to_string())?;
         }
         _ => return Err("a network has no such setting".to_owned()),
     }

@@ -87,6 +87,9 @@ impl<'de> Deserialize<'de> for Signer {
     }
 }
 
+/// In wei.
+const ETHER: u64 = 1_000_000_000_000_000_000;
+
 /// Bounds on what the signer spends.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,13 +98,14 @@ pub struct Gas {
     pub max_fee_gwei: u64,
     /// Gas for one settlement, at most; 300000 unless set.
     pub per_settlement: u64,
-    /// The highest sum of fees in 24 hours, in wei as a decimal string; no bound unless set.
-    pub per_day_wei: Option<Amount>,
+    /// The highest sum of fees bid in 24 hours, in wei as a decimal string; one ether unless set. Counted in the
+    /// process: a restart begins anew.
+    pub per_day_wei: Amount,
 }
 
 impl Default for Gas {
     fn default() -> Self {
-        Self { max_fee_gwei: 500, per_settlement: 300_000, per_day_wei: None }
+        Self { max_fee_gwei: 500, per_settlement: 300_000, per_day_wei: Amount::from(ETHER) }
     }
 }
 

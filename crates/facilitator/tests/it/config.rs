@@ -111,7 +111,7 @@ fn environment_variables_override_by_the_documented_rule() {
     assert_eq!((config.listen.to_string().as_str(), config.metrics), ("0.0.0.0:80", false));
     assert_eq!((config.limits.settle_seconds, config.networks[0].confirmations), (20, 3));
     assert_eq!(config.networks[0].rpc.url().unwrap().as_str(), "https://other.example/key");
-    assert_eq!(config.networks[0].gas.per_day_wei.unwrap().to_string(), "1000000000000000000000");
+    assert_eq!(config.networks[0].gas.per_day_wei.to_string(), "1000000000000000000000");
 }
 
 #[test]
