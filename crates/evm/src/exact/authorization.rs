@@ -162,7 +162,8 @@ pub(crate) fn effects(
     network: &Network,
     asset: &str,
 ) -> Result<Effects, DoorError> {
-    let canonical = |address: Address| door::Address::on(network, &address.to_string());
+    // Lower case: the checksummed form costs a hash.
+    let canonical = |address: Address| door::Address::on(network, &format!("{address:#x}"));
     let (payer, asset) = (canonical(transfer.from)?, door::Address::on(network, asset)?);
     let seconds = |n: U256| UnixTime(u64::try_from(n).unwrap_or(u64::MAX));
     let nonce = transfer.nonce.to_string();

@@ -94,9 +94,9 @@ impl FacilitatorScheme for ExactFacilitator {
     }
 
     async fn verify(&self, payment: &Verified) -> Result<(), Refusal> {
-        let (decoded, effects) = self.chain.decode(payment.presented())?;
-        self.chain.verify(&decoded, &effects).await?;
-        self.unused.note(&effects.key, &decoded.authorization.transfer);
+        let decoded = self.chain.decode(payment)?;
+        self.chain.verify(&decoded, payment.effects()).await?;
+        self.unused.note(payment.key(), &decoded.authorization.transfer);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U64};
 use alloy_sol_types::{SolCall as _, SolEvent as _};
 use tollway_protocol::assets::Asset;
-use tollway_protocol::bind::{Effects, Presented};
+use tollway_protocol::bind::{Bound, Effects, Presented};
 use tollway_protocol::{Reason, Refusal};
 
 use crate::abi::{Eip3009, MULTICALL3, Multicall3};
@@ -27,22 +27,19 @@ pub(crate) struct Decoded {
 }
 
 impl Chain {
-    /// What the payment would do; refuses what needs neither chain nor signature to refuse.
-    pub(crate) fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
-        self.read(presented).map(|(_, _, effects, _)| effects)
-    }
-
-    /// Decodes a payment, its signer too.
-    pub(crate) fn decode(&self, presented: &Presented) -> Result<(Decoded, Effects), Refusal> {
-        let (authorization, token, effects, domain) = self.read(presented)?;
+    /// Decodes a payment that was bound, its signer too.
+    pub(crate) fn decode(&self, bound: &Bound) -> Result<Decoded, Refusal> {
+        let effects = bound.effects();
+        let authorization = Authorization::decode(&bound.payment().payload)?;
+        let (token, _, domain) = self.token(bound.presented(), effects)?;
         worth_settling(&authorization).map_err(|(reason, message)| effects.refuse(reason, message))?;
         let digest = Authorization::digest(&authorization.transfer, domain);
         let by_key = authorization.signature.recover(&digest) == Some(authorization.transfer.from);
-        Ok((Decoded { authorization, token, digest, by_key }, effects))
+        Ok(Decoded { authorization, token, digest, by_key })
     }
 
-    fn read(&self, presented: &Presented) -> Result<(Authorization, Address, Effects, Domain), Refusal> {
-        let (authorization, effects) = Authorization::effects(presented)?;
+    /// The offer's token, if it is one that is settled here.
+    fn token(&self, presented: &Presented, effects: &Effects) -> Result<(Address, &Asset, Domain), Refusal> {
         let token = tollway_protocol::door::hex_array::<20>(&presented.offer().asset).map(Address::from);
         let token = token.map_err(|e| effects.refuse(Reason::InvalidOffer, format!("asset: {e}")))?;
         let Some((asset, domain)) = self.tokens.get(&token) else {
@@ -51,6 +48,13 @@ impl Chain {
                 format!("asset {token} is not settled on {}", self.config.network),
             ));
         };
+        Ok((token, asset, *domain))
+    }
+
+    /// What the payment would do; refuses what needs neither chain nor signature to refuse.
+    pub(crate) fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
+        let (authorization, effects) = Authorization::effects(presented)?;
+        let (_, asset, _) = self.token(presented, &effects)?;
         same_domain(presented, asset).map_err(|(reason, message)| effects.refuse(reason, message))?;
         if let Signature::Undeployed { factory, .. } = &authorization.signature
             && !self.config.factories.contains(factory)
@@ -58,7 +62,7 @@ impl Chain {
             return Err(effects
                 .refuse(Reason::FactoryNotAllowed, format!("wallet factory {factory} is not allowed here")));
         }
-        Ok((authorization, token, effects, *domain))
+        Ok(effects)
     }
 }
 

@@ -49,10 +49,11 @@ impl Job {
 impl ExactFacilitator {
     pub(super) async fn settle_by(&self, payment: Bound, deadline: Duration) -> Outcome {
         let end = tokio::time::Instant::now() + deadline;
-        let (decoded, effects) = match self.chain.decode(payment.presented()) {
+        let decoded = match self.chain.decode(&payment) {
             Ok(decoded) => decoded,
             Err(refusal) => return Outcome::NotSettled { refusal, transaction: None },
         };
+        let effects = payment.effects().clone();
         let job = Job { payment: decoded, effects };
         match tokio::time::timeout_at(end, self.begin(payment, job.clone())).await {
             Ok(Ok(progress)) => wait(progress, end).await,
@@ -274,7 +275,9 @@ impl ExactFacilitator {
         let presented =
             tollway_protocol::bind::Presented::new(request.payment_requirements, request.payment_payload)
                 .ok()?;
-        let (payment, effects) = self.chain.decode(&presented).ok()?;
+        let effects = self.chain.effects(&presented).ok()?;
+        let bound = presented.bind(effects).ok()?;
+        let (payment, effects) = (self.chain.decode(&bound).ok()?, bound.effects().clone());
         Some(Job { payment, effects })
     }
 }

@@ -1,5 +1,7 @@
 //! Request ids, spans and the answer's common headers.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::extract::Request;
@@ -44,9 +46,11 @@ fn given(request: &Request) -> Option<HeaderValue> {
     ((1..=64).contains(&bytes.len()) && bytes.iter().all(plain)).then(|| value.clone())
 }
 
+/// Random in the process, counted within it.
 fn fresh() -> HeaderValue {
-    let mut bytes = [0u8; 12];
-    // Without randomness the id is of no use, but the answer still is.
-    let _ = getrandom::fill(&mut bytes);
-    HeaderValue::from_str(&hex::encode(bytes)).unwrap_or(HeaderValue::from_static("none"))
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| getrandom::u64().unwrap_or_default());
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    HeaderValue::from_str(&format!("{:016x}{count:08x}", *PROCESS))
+        .unwrap_or(HeaderValue::from_static("none"))
 }
