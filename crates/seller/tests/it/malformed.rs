@@ -215,6 +215,12 @@ fn malformed(good: &[u8], tree: &Value, dice: &mut Dice, values: &[Value]) -> Ve
     }
 }
 
+/// Resident memory of this process, in pages of 4 KiB.
+fn resident_kib() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    tollway_protocol::door::decimal_u64(statm.split(' ').nth(1).unwrap()).unwrap() * 4
+}
+
 #[tokio::test]
 async fn i15_rs20_rs21_ten_thousand_malformed_payments_never_break_the_gate_or_get_through() {
     let shop = Shop::open().await;
@@ -226,8 +232,11 @@ async fn i15_rs20_rs21_ten_thousand_malformed_payments_never_break_the_gate_or_g
     let v1 = serde_json::to_vec(&v1::Payment::of(&good).unwrap()).unwrap();
     let trees: [Value; 2] = [serde_json::from_slice(&v2).unwrap(), serde_json::from_slice(&v1).unwrap()];
     let (values, mut dice) = (bad_values(), Dice(0x402));
-    let (mut refused, mut challenged) = (0, 0);
+    let (mut refused, mut challenged, mut warm) = (0, 0, 0);
     for round in 0..10_000 {
+        if round == 3_000 {
+            warm = resident_kib();
+        }
         let old = dice.below(4) == 0;
         let (name, json, tree) = if old {
             (header::X_PAYMENT, &v1, &trees[1])
@@ -255,6 +264,8 @@ async fn i15_rs20_rs21_ten_thousand_malformed_payments_never_break_the_gate_or_g
             assert!(!got.text().contains("sunny"), "round {round}");
         }
     }
+    let grown = resident_kib().saturating_sub(warm);
+    assert!(grown < 16 * 1024, "{grown} KiB more than after the first 3,000");
     assert!(refused > 5_000 && challenged > 250, "{refused} refused, {challenged} challenged");
     assert!(ran.load(SeqCst) <= 1 && shop.charged() <= 1);
 }
