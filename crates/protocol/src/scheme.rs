@@ -153,10 +153,10 @@ pub trait FacilitatorScheme: Send + Sync {
     fn now(&self, host: UnixTime) -> UnixTime {
         host
     }
-    /// Decodes what the payment would do and checks its signature as far as no I/O is needed.
+    /// Decodes what the payment would do, if its signature is good: [`FacilitatorScheme::verify`] finds that out.
     ///
     /// # Errors
-    /// A refusal when the payload can't be understood or its signature can't be good.
+    /// A refusal when the payload can't be understood or is not served.
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal>;
     /// Asks the chain whether the payment would settle now. Changes nothing.
     ///

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_sol_types::{Revert, SolCall as _, SolError as _};
 use tollway_protocol::bind::Effects;
-use tollway_protocol::{Dialect, Reason, Refusal};
+use tollway_protocol::{Reason, Refusal};
 
 use crate::abi::{Eip3009, MULTICALL3, Multicall3};
 use crate::facilitator::chain::Chain;
@@ -162,11 +162,5 @@ impl Decoded {
     fn state_call(&self) -> Vec<u8> {
         let transfer = &self.authorization.transfer;
         Eip3009::authorizationStateCall { authorizer: transfer.from, nonce: transfer.nonce }.abi_encode()
-    }
-}
-
-impl From<RpcError> for Refusal {
-    fn from(error: RpcError) -> Self {
-        Self::new(Reason::ChainUnreachable, error.to_string()).dialect(Dialect::ExactEvm)
     }
 }

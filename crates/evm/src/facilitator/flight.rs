@@ -61,7 +61,7 @@ const MOST: usize = 1024;
 pub(crate) struct Load {
     pub(crate) token: Address,
     pub(crate) transfer: TransferWithAuthorization,
-    /// What the payer has, where it was asked.
+    /// What the payer has; asked for new settlements only.
     pub(crate) balance: Option<U256>,
 }
 
@@ -73,7 +73,8 @@ impl Flights {
                 return Boarding::Passenger(progress.clone());
             }
             Some(_) => return Boarding::Taken,
-            None if open.len() >= MOST => return Boarding::Full,
+            // What was taken before is finished, however many there are: it may have been broadcast.
+            None if open.len() >= MOST && load.balance.is_some() => return Boarding::Full,
             None => {}
         }
         let promised = open.values().filter(|(other, progress)| {
@@ -137,5 +138,32 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.flights.0.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
         self.flights.0.landed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollway_protocol::Network;
+
+    #[test]
+    fn i18_what_was_taken_before_finds_a_place_though_no_new_one_does() {
+        let flights = Flights::default();
+        let board = |n: usize, balance| {
+            let key = PaymentKey::new(&Network::eip155(1), &[&n.to_string()]);
+            let transfer = TransferWithAuthorization {
+                from: Address::ZERO,
+                to: Address::ZERO,
+                value: U256::from(1),
+                validAfter: U256::ZERO,
+                validBefore: U256::ZERO,
+                nonce: U256::from(n).into(),
+            };
+            flights.board(&key, Load { token: Address::ZERO, transfer, balance })
+        };
+        let open: Vec<_> = (0..MOST).map(|n| board(n, Some(U256::MAX))).collect();
+        assert!(open.iter().all(|boarding| matches!(boarding, Boarding::Pilot(..))));
+        assert!(matches!(board(MOST, Some(U256::MAX)), Boarding::Full));
+        assert!(matches!(board(MOST, None), Boarding::Pilot(..)));
     }
 }

@@ -15,7 +15,7 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Why a call gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RpcError {
+pub(crate) enum RpcError {
     /// No answer that could be used: nothing is known.
     #[error("the RPC node can't be used: {0}")]
     Unreachable(&'static str),

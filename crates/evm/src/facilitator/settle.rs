@@ -140,8 +140,10 @@ impl ExactFacilitator {
         if let Some(outcome) = ended(&record, &job.effects) {
             return Err(outcome);
         }
-        let resumed = job.clone();
-        self.fly(job, None, move |this, flight| async move { this.resume(record, resumed, flight).await })
+        let (resumed, hash) = (job.clone(), record.hash.clone());
+        let work = move |this: Self, flight| async move { this.resume(record, resumed, flight).await };
+        // Whatever keeps it from being followed just now, it may have been broadcast.
+        self.fly(job, None, work).map_err(|_| pending(hash))
     }
 
     fn start(

@@ -77,7 +77,6 @@ async fn until_sent(stack: &Stack, n: usize) {
     }
 }
 
-/// One transfer and several used nonces in one transaction: as many purchases.
 #[tokio::test]
 async fn i11_one_transfer_does_not_pay_for_several_payments() {
     let stack = Stack::new().await;
@@ -152,7 +151,6 @@ async fn i20_a_forger_can_not_take_a_contract_wallets_settlement_from_it() {
     assert!(matches!(payers, Outcome::Settled { .. }), "payer {payers:?}, forger {forgers:?}");
 }
 
-/// A transaction that the node won't take until the payment expires leaves a hole in the nonces for good.
 #[tokio::test]
 async fn fa05_a_transaction_that_was_never_mined_does_not_stop_the_lane() {
     let refusing = Arc::new(AtomicBool::new(true));
@@ -188,7 +186,6 @@ async fn fa05_a_transaction_that_was_never_mined_does_not_stop_the_lane() {
     );
 }
 
-/// One balance, many authorizations: each is good alone, all are sent, all but one revert at our cost.
 #[tokio::test]
 async fn fa15_one_balance_does_not_buy_many_reverts() {
     let mut stack = Stack::with(manual(), quiet(), |_| {}).await;
@@ -205,7 +202,6 @@ async fn fa15_one_balance_does_not_buy_many_reverts() {
     assert!(stack.transactions_of_signer() <= 3, "{} transactions for one", stack.transactions_of_signer());
 }
 
-/// Nothing from nobody to oneself: our gas, without end, for someone without any money.
 #[tokio::test]
 async fn i07_a_payment_of_nothing_to_oneself_costs_no_gas() {
     let mut stack = Stack::new().await;
@@ -222,7 +218,6 @@ async fn i07_a_payment_of_nothing_to_oneself_costs_no_gas() {
     assert_eq!(stack.transactions_of_signer(), 0);
 }
 
-/// A wallet that says yes only while it is simulated, again and again.
 #[tokio::test]
 async fn fa15_a_wallet_that_knows_it_is_simulated_can_not_burn_gas_for_ever() {
     let stack = Stack::new().await;
@@ -239,7 +234,6 @@ async fn fa15_a_wallet_that_knows_it_is_simulated_can_not_burn_gas_for_ever() {
     assert!(stack.transactions_of_signer() <= 3, "{} reverts paid", stack.transactions_of_signer());
 }
 
-/// Reverted, told as failed for good, but the authorization lives: it is submitted afterwards.
 #[tokio::test]
 async fn i05_fa13_what_is_told_failed_does_not_move_money_later() {
     let stack = Stack::with(manual(), quiet(), |_| {}).await;
@@ -262,7 +256,6 @@ async fn i05_fa13_what_is_told_failed_does_not_move_money_later() {
     assert!(matches!(later, Outcome::Settled { .. }), "first {failed:?}, with the money moved {later:?}");
 }
 
-/// Front-run; `eth_getLogs` of a node that lags says nothing for a while: told failed for good.
 #[tokio::test]
 async fn fa13_fa22_silent_logs_are_not_a_failure() {
     let lagging = Arc::new(AtomicBool::new(true));
@@ -286,7 +279,6 @@ async fn fa13_fa22_silent_logs_are_not_a_failure() {
     assert!(matches!(later, Outcome::Settled { .. }), "during {during:?}, later {later:?}");
 }
 
-/// A node that has the receipt before its logs, three times.
 #[tokio::test]
 async fn fa22_a_receipt_without_logs_is_not_a_failure() {
     let left = Arc::new(AtomicUsize::new(3));
@@ -364,7 +356,6 @@ async fn i05_fa13_a_payment_used_before_the_log_window_is_not_told_failed() {
     assert!(!matches!(outcome, Outcome::NotSettled { .. }), "{outcome:?}");
 }
 
-/// Cancelled by the payer, and our nonce went elsewhere: never found, never over.
 #[tokio::test]
 async fn fa12_a_cancelled_payment_whose_transaction_is_dead_comes_to_an_end() {
     let stack = Stack::with(manual(), quiet(), |_| {}).await;
@@ -374,21 +365,7 @@ async fn fa12_a_cancelled_payment_whose_transaction_is_dead_comes_to_an_end() {
     until_sent(&stack, 1).await;
     let waiting = settling.await.unwrap();
     stack.chain.request("anvil_dropTransaction", &json!([hash_of(&waiting).unwrap()])).unwrap();
-    alloy_sol_types::sol! { function cancelAuthorization(address authorizer, bytes32 nonce, uint8 v, bytes32 r, bytes32 s); }
-    alloy_sol_types::sol! { struct CancelAuthorization { address authorizer; bytes32 nonce; } }
-    use alloy_sol_types::SolStruct as _;
-    let cancel = CancelAuthorization { authorizer: stack.payer.address(), nonce: [1; 32].into() };
-    let domain = tollway_evm::exact::Domain::new("USDC", "2", 84532, stack.deployment.usdc);
-    let preimage = [&[0x19, 1][..], domain.0.as_slice(), cancel.eip712_hash_struct().as_slice()].concat();
-    let s = sign(7, alloy_primitives::keccak256(preimage));
-    let call = cancelAuthorizationCall {
-        authorizer: cancel.authorizer,
-        nonce: cancel.nonce,
-        v: s[64],
-        r: B256::from_slice(&s[..32]),
-        s: B256::from_slice(&s[32..64]),
-    };
-    by_stranger(&stack, stack.deployment.usdc, call.abi_encode());
+    by_stranger(&stack, stack.deployment.usdc, crate::common::cancellation(&stack, 1));
     let signer = stack.signer.address();
     stack.chain.request("anvil_setNonce", &json!([signer, "0x1"])).unwrap();
     stack.chain.mine();
@@ -398,7 +375,6 @@ async fn fa12_a_cancelled_payment_whose_transaction_is_dead_comes_to_an_end() {
     assert!(!matches!(outcome, Outcome::Pending { .. }), "{outcome:?}");
 }
 
-/// A forger whose own call hangs while the payer's is sent is told the payer's hash.
 #[tokio::test]
 async fn i20_a_forger_is_not_told_the_hash_of_a_payment_in_flight() {
     let hanging = Arc::new(AtomicBool::new(false));

@@ -281,3 +281,24 @@ pub(crate) fn hash_of(outcome: &Outcome) -> Option<&str> {
         }
     }
 }
+
+/// The call by which the payer cancels the authorization whose nonce is all `nonce`s.
+pub(crate) fn cancellation(stack: &Stack, nonce: u8) -> Vec<u8> {
+    use alloy_sol_types::SolStruct as _;
+    alloy_sol_types::sol! {
+        struct CancelAuthorization { address authorizer; bytes32 nonce; }
+        function cancelAuthorization(address authorizer, bytes32 nonce, uint8 v, bytes32 r, bytes32 s);
+    }
+    let cancel = CancelAuthorization { authorizer: stack.payer.address(), nonce: [nonce; 32].into() };
+    let domain = Domain::new("USDC", "2", 84532, stack.deployment.usdc);
+    let preimage = [&[0x19, 1][..], domain.0.as_slice(), cancel.eip712_hash_struct().as_slice()].concat();
+    let signature = sign(7, alloy_primitives::keccak256(preimage));
+    let call = cancelAuthorizationCall {
+        authorizer: cancel.authorizer,
+        nonce: cancel.nonce,
+        v: signature[64],
+        r: B256::from_slice(&signature[..32]),
+        s: B256::from_slice(&signature[32..64]),
+    };
+    call.abi_encode()
+}

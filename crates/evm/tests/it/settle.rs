@@ -163,23 +163,9 @@ async fn fa13_a_payment_that_a_stranger_submitted_is_settled_by_that_transaction
 #[tokio::test]
 async fn fa12_a_cancelled_authorization_is_not_paid() {
     let stack = Stack::new().await;
-    alloy_sol_types::sol! { function cancelAuthorization(address authorizer, bytes32 nonce, uint8 v, bytes32 r, bytes32 s); }
-    alloy_sol_types::sol! { struct CancelAuthorization { address authorizer; bytes32 nonce; } }
-    use alloy_sol_types::SolStruct as _;
-    let cancel = CancelAuthorization { authorizer: stack.payer.address(), nonce: [1; 32].into() };
-    let domain = tollway_evm::exact::Domain::new("USDC", "2", 84532, stack.deployment.usdc);
-    let preimage = [&[0x19, 1][..], domain.0.as_slice(), cancel.eip712_hash_struct().as_slice()].concat();
-    let signature = sign(7, alloy_primitives::keccak256(preimage));
-    let call = cancelAuthorizationCall {
-        authorizer: cancel.authorizer,
-        nonce: cancel.nonce,
-        v: signature[64],
-        r: alloy_primitives::B256::from_slice(&signature[..32]),
-        s: alloy_primitives::B256::from_slice(&signature[32..64]),
-    };
     let stranger = Address::repeat_byte(0x56);
     stack.deployment.fund(stranger);
-    send_as(&stack, stranger, &call.abi_encode());
+    send_as(&stack, stranger, &crate::common::cancellation(&stack, 1));
     let outcome = stack.settle(stack.bound(1).await).await;
     assert_eq!(reason_of(&outcome), Some(&Reason::AlreadyUsed));
     assert_eq!(stack.seller_balance(), 0);
