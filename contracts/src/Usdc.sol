@@ -179,8 +179,6 @@ contract Usdc is FiatErc20 {
     function permitSigned(address from, address spender, uint256 value, uint256 deadline, bytes memory signature)
         private
         whenNotPaused
-        notBlacklisted(from)
-        notBlacklisted(spender)
     {
         // The largest deadline never expires, and no clock reaches it.
         require(block.timestamp <= deadline, "FiatTokenV2: permit is expired");

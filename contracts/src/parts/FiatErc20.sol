@@ -119,13 +119,8 @@ abstract contract FiatErc20 is FiatRoles {
         return true;
     }
 
-    function approveFromCaller(address spender, uint256 value)
-        private
-        whenNotPaused
-        notBlacklisted(msg.sender)
-        notBlacklisted(spender)
-        returns (bool)
-    {
+    /// Since v2.2 a blacklisted account may allow; it still can't pay.
+    function approveFromCaller(address spender, uint256 value) private whenNotPaused returns (bool) {
         setAllowance(msg.sender, spender, value);
         return true;
     }

@@ -19,6 +19,10 @@ contract Wallet1271 is IERC1271 {
 
     function execute(address target, uint256 value, bytes calldata data) external returns (bytes memory) {
         require(msg.sender == owner, "Wallet1271: caller is not the owner");
+        return call(target, value, data);
+    }
+
+    function call(address target, uint256 value, bytes calldata data) internal returns (bytes memory) {
         (bool ok, bytes memory answer) = target.call{value: value}(data);
         if (!ok) {
             assembly ("memory-safe") {

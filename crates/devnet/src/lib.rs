@@ -1,6 +1,6 @@
 //! Chains inside the process, for `tollway dev`, demos and tests.
 //!
-//! [`evm`] is an Ethereum chain on `revm` that speaks JSON-RPC, with USDC, Permit2 and Multicall3 at the addresses that
+//! [`evm`] is an Ethereum chain on `revm` that speaks JSON-RPC, with USDC, Permit2, its x402 proxies and Multicall3 at the addresses that
 //! x402 clients have in their tables, so that unmodified SDKs pay on it. The contracts are our own, written from the
 //! public ABIs (`contracts/` in the repository); [`evm::install`] puts the same ones on a running anvil.
 //!

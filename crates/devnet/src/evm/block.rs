@@ -7,7 +7,7 @@ use alloy_consensus::{
     Transaction as _, TxEnvelope, constants::EMPTY_WITHDRAWALS, proofs,
 };
 use alloy_eips::{eip1559::BaseFeeParams, eip7685::EMPTY_REQUESTS_HASH};
-use alloy_primitives::{Address, B256, Bloom, Log, address, keccak256};
+use alloy_primitives::{Address, B256, Bloom, Bytes, Log, address, keccak256};
 use alloy_rlp::Encodable as _;
 use revm::context::BlockEnv;
 
@@ -26,6 +26,25 @@ pub(crate) struct Block {
     pub(crate) hash: B256,
     pub(crate) size: usize,
     pub(crate) transactions: Vec<Mined>,
+}
+
+/// What a block doesn't get from its parent and its transactions.
+pub(crate) struct Next {
+    pub(crate) chain_id: u64,
+    pub(crate) timestamp: u64,
+    pub(crate) base_fee: u64,
+    /// How many reorganisations were before.
+    pub(crate) branch: u64,
+}
+
+impl Next {
+    /// So that a block that takes another's place is never the same one, be both empty.
+    fn extra_data(&self) -> Bytes {
+        match self.branch {
+            0 => Bytes::new(),
+            branch => Bytes::copy_from_slice(&branch.to_be_bytes()),
+        }
+    }
 }
 
 /// A transaction in a block, and what it did.
@@ -48,25 +67,20 @@ impl Block {
         Self::seal(header, Vec::new())
     }
 
-    /// The block after `parent` at this time, with what the pool has ready, and the state after it.
-    pub(crate) fn build(
-        parent: &Self,
-        state: &State,
-        pool: &Pool,
-        chain_id: u64,
-        timestamp: u64,
-    ) -> (Self, State) {
-        let base_fee = parent.next_base_fee();
+    /// The block after `parent`, with what the pool has ready, and the state after it.
+    pub(crate) fn build(parent: &Self, state: &State, pool: &Pool, next: &Next) -> (Self, State) {
+        let base_fee = next.base_fee;
         let header = Header {
             parent_hash: parent.hash,
             number: parent.header.number + 1,
-            timestamp,
+            timestamp: next.timestamp,
             base_fee_per_gas: Some(base_fee),
             mix_hash: keccak256(parent.hash),
+            extra_data: next.extra_data(),
             ..blank()
         };
         let mut filling = Filling {
-            chain_id,
+            chain_id: next.chain_id,
             block: surroundings(&header),
             state: state.clone(),
             transactions: Vec::new(),

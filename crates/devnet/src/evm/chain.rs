@@ -10,14 +10,18 @@ use std::{
 use alloy_primitives::{Address, Bytes, U256};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{
+    block::Block,
     clock::{Clock, Wall},
     miner::{Miner, NoRuntime},
     rpc::{self, RpcError},
-    world::World,
+    world::{Finality, World},
 };
+
+/// How many new blocks a subscriber may be behind.
+const NEWS: usize = 1_024;
 
 /// When blocks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,15 +38,35 @@ pub enum Mining {
 /// An Ethereum chain in memory. Clones are handles of the same chain; it ends with the last one, and so does the task
 /// that mines at intervals.
 ///
-/// Blocks are final at once: the tags `latest`, `safe` and `finalized` name the same block. Every block is kept, the
-/// state after it for 128 more.
+/// Blocks are final at once, unless [`Builder::finality`] says otherwise: the tags `latest`, `safe` and `finalized` name
+/// the same block. Every block is kept, the state after it for 128 more, and so far back [`Chain::reorg`] goes.
+///
+/// # A chain that always does the same
+/// With [`Mining::Manual`] or [`Mining::Auto`] and a clock of the caller's ([`Builder::clock`]), what a chain answers
+/// follows from the requests alone, byte for byte: it draws no random numbers, reads no other clock, starts no task or
+/// thread and waits for nothing. [`Chain::answer`] takes requests without HTTP. Blocks get the time of the clock, or of
+/// `evm_setNextBlockTimestamp`, and at least one second more than the block before.
 #[derive(Clone)]
 pub struct Chain(Arc<Shared>);
 
 pub(crate) struct Shared {
-    pub(crate) node: Mutex<Node>,
+    node: Mutex<Node>,
     mining: watch::Sender<Mining>,
     miner: Mutex<Miner>,
+    heads: broadcast::Sender<Arc<Block>>,
+}
+
+impl Shared {
+    /// Acts on the chain, and tells subscribers of new blocks in their order.
+    pub(crate) fn node<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
+        let mut node = self.node.lock();
+        let done = act(&mut node);
+        for block in node.world.take_news() {
+            // Nobody may be listening.
+            let _ = self.heads.send(block);
+        }
+        done
+    }
 }
 
 /// The chain and what tests have asked of it.
@@ -61,6 +85,7 @@ pub struct Builder {
     base_fee: u64,
     mining: Mining,
     wall: Wall,
+    finality: Finality,
 }
 
 impl Builder {
@@ -88,20 +113,28 @@ impl Builder {
         Self { wall: Wall(Arc::new(now)), ..self }
     }
 
+    /// By how many blocks the tags `safe` and `finalized` are behind the newest block. Default: 0 and 0.
+    #[must_use]
+    pub fn finality(self, safe: u64, finalized: u64) -> Self {
+        Self { finality: Finality { safe, finalized }, ..self }
+    }
+
     /// The chain with its genesis block.
     ///
     /// # Errors
     /// Mining at intervals needs a tokio runtime around this call.
     pub fn build(self) -> Result<Chain, NoRuntime> {
         let node = Node {
-            world: World::new(self.chain_id, self.base_fee, Clock::new(self.wall)),
+            world: World::new(self.chain_id, self.base_fee, Clock::new(self.wall), self.finality),
             snapshots: BTreeMap::new(),
             last_snapshot: 0,
             impersonated: HashSet::new(),
             impersonate_all: false,
         };
         let (mining, _) = watch::channel(Mining::Auto);
-        let chain = Chain(Arc::new(Shared { node: Mutex::new(node), mining, miner: Mutex::default() }));
+        let heads = broadcast::Sender::new(NEWS);
+        let chain =
+            Chain(Arc::new(Shared { node: Mutex::new(node), mining, miner: Mutex::default(), heads }));
         chain.set_mining(self.mining)?;
         Ok(chain)
     }
@@ -111,7 +144,13 @@ impl Chain {
     /// A chain of its own; nothing is deployed on it (see [`Genesis`](super::Genesis)).
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { chain_id: 84532, base_fee: 1_000_000_000, mining: Mining::Auto, wall: Wall::default() }
+        Builder {
+            chain_id: 84532,
+            base_fee: 1_000_000_000,
+            mining: Mining::Auto,
+            wall: Wall::default(),
+            finality: Finality::default(),
+        }
     }
 
     /// Answers one JSON-RPC request; `params` is an array. It may execute contracts: on an async runtime, requests from
@@ -121,6 +160,30 @@ impl Chain {
     /// What the node would answer as `error`.
     pub fn request(&self, method: &str, params: &Value) -> Result<Value, RpcError> {
         rpc::dispatch(self, method, params)
+    }
+
+    /// Answers a whole JSON-RPC body, one request or a batch, as [`serve`](super::serve) does over HTTP: without a socket,
+    /// a thread or a timer, and without waiting, so that the future is ready at its first poll. The answer is JSON, or
+    /// empty if nothing asked for one.
+    pub async fn answer(&self, body: &[u8]) -> String {
+        self.answer_now(body)
+    }
+
+    pub(crate) fn answer_now(&self, body: &[u8]) -> String {
+        rpc::answer(body, |method, params| self.request(method, params))
+    }
+
+    /// Another branch takes the place of the newest `depth` blocks: they are gone with all that they did, also what was
+    /// changed outside of blocks meanwhile (as by [`Chain::set_balance`]), and one block more, all empty, is there
+    /// instead. Their transactions wait again if `keep` (with [`Mining::Auto`] the next block has them at once) and are
+    /// forgotten otherwise. Time doesn't go back.
+    ///
+    /// # Errors
+    /// There are not so many blocks, or their states aren't kept any more (128).
+    pub fn reorg(&self, depth: u64, keep: bool) -> Result<(), RpcError> {
+        self.node(|node| node.world.reorganise(depth, keep))?;
+        self.mine_if_due();
+        Ok(())
     }
 
     /// The id that transactions are signed for.
@@ -204,7 +267,12 @@ impl Chain {
     }
 
     pub(crate) fn node<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
-        act(&mut self.0.node.lock())
+        self.0.node(act)
+    }
+
+    /// Every new block from now on. Who is more than a thousand behind is told that it missed some.
+    pub(crate) fn heads(&self) -> broadcast::Receiver<Arc<Block>> {
+        self.0.heads.subscribe()
     }
 }
 

@@ -10,6 +10,10 @@ use crate::artefacts;
 pub const MULTICALL3: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
 /// Where Permit2 is on every chain.
 pub const PERMIT2: Address = address!("000000000022D473030F116dDEE9F6B43aC78BA3");
+/// Where the x402 proxy for Permit2 that pays exact amounts is on every chain.
+pub const EXACT_PERMIT2_PROXY: Address = address!("402085c248EeA27D92E8b30b2C58ed07f9E20001");
+/// Where the x402 proxy for Permit2 that pays up to an amount is on every chain.
+pub const UPTO_PERMIT2_PROXY: Address = address!("4020A4f3b7b90ccA423B9fabCc0CE57C6C240002");
 /// Where the deterministic deployment proxy is on every chain.
 pub const CREATE2_DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
 /// The account with every role of a token that was deployed here. Nobody has its key.
@@ -43,7 +47,8 @@ pub struct Token {
     pub decimals: u8,
 }
 
-/// What is on a chain before its first transaction: Multicall3, Permit2, the CREATE2 deployer and a token.
+/// What is on a chain before its first transaction: Multicall3, Permit2, the two x402 proxies for it, the CREATE2 deployer
+/// and a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
     /// Of the chain that it is for.
@@ -143,10 +148,12 @@ fn usdc(address: Address, name: &str) -> Token {
 }
 
 /// The contracts that need nothing but their code.
-pub(crate) fn contracts() -> [(Address, Bytes); 3] {
+pub(crate) fn contracts() -> [(Address, Bytes); 5] {
     [
         (MULTICALL3, Bytes::from_static(artefacts::MULTICALL3.runtime)),
         (PERMIT2, Bytes::from_static(artefacts::PERMIT2.runtime)),
+        (EXACT_PERMIT2_PROXY, Bytes::from_static(artefacts::EXACT_PERMIT2_PROXY.runtime)),
+        (UPTO_PERMIT2_PROXY, Bytes::from_static(artefacts::UPTO_PERMIT2_PROXY.runtime)),
         (CREATE2_DEPLOYER, Bytes::from_static(&CREATE2_RUNTIME)),
     ]
 }

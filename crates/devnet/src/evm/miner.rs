@@ -60,7 +60,7 @@ async fn mine_every(every: std::time::Duration, chain: &Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(chain) = chain.upgrade() else { return };
-        if spawn_blocking(move || chain.node.lock().world.mine()).await.is_err() {
+        if spawn_blocking(move || chain.node(|node| node.world.mine())).await.is_err() {
             return;
         }
     }

@@ -82,7 +82,8 @@ impl Pool {
     }
 
     /// Takes a candidate, in place of one with the same nonce if it pays more.
-    pub(crate) fn insert(&mut self, candidate: Candidate) -> Result<B256, PoolError> {
+    pub(crate) fn insert(&mut self, candidate: impl Into<Arc<Candidate>>) -> Result<B256, PoolError> {
+        let candidate = candidate.into();
         let (hash, nonce) = (candidate.hash(), candidate.transaction.nonce());
         if self.hashes.contains_key(&hash) {
             return Err(PoolError::Known);
@@ -97,7 +98,6 @@ impl Pool {
             None if self.hashes.len() >= CAPACITY => return Err(PoolError::Full),
             None => {}
         }
-        let candidate = Arc::new(candidate);
         self.hashes.insert(hash, candidate.clone());
         let waiting = Waiting { candidate: candidate.clone(), arrival: self.arrivals };
         self.senders.entry(candidate.from).or_default().insert(nonce, waiting);

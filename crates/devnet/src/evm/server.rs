@@ -1,44 +1,51 @@
-//! A chain behind HTTP.
+//! A chain behind HTTP and WebSocket.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{
+        DefaultBodyLimit, State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{Semaphore, watch},
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::{Chain, RpcError};
+use super::{Chain, websocket};
 
 /// Larger requests are refused.
 const BODY: usize = 8 << 20;
-/// More requests in a batch are refused.
-const BATCH: usize = 1_000;
+/// More WebSocket connections are refused.
+const SOCKETS: usize = 256;
 
-/// Serves a chain until the handle is dropped. Any web page may ask: this is a development chain.
+#[derive(Clone)]
+struct Serving {
+    chain: Chain,
+    sockets: Arc<Semaphore>,
+    stopped: watch::Receiver<()>,
+}
+
+/// Serves a chain until the handle is dropped: JSON-RPC over HTTP, and over WebSocket at the same address. Any web page may ask: this is a development chain.
 ///
 /// # Errors
 /// The listener's address can't be read.
 pub fn serve(chain: Chain, listener: TcpListener) -> io::Result<Server> {
     let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, stopped) = watch::channel(());
+    let serving = Serving { chain, sockets: Arc::new(Semaphore::new(SOCKETS)), stopped: stopped.clone() };
     let routes = Router::new()
-        .route("/", post(answer).options(preflight))
+        .route("/", post(answer).get(upgrade).options(preflight))
         .layer(DefaultBodyLimit::max(BODY))
-        .with_state(chain);
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
-        // Both a word and a dropped handle end it.
-        let _ = stopped.await;
-    });
+        .with_state(serving);
+    let server = axum::serve(listener, routes).with_graceful_shutdown(ended(stopped));
     let task = tokio::spawn(async { server.await });
     Ok(Server { address, stop: Some(stop), task })
 }
@@ -47,7 +54,7 @@ pub fn serve(chain: Chain, listener: TcpListener) -> io::Result<Server> {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -82,9 +89,34 @@ async fn preflight() -> Response {
     (StatusCode::NO_CONTENT, allow_any_page(), allowed).into_response()
 }
 
-async fn answer(State(chain): State<Chain>, body: Bytes) -> Response {
+/// When the handle is dropped.
+async fn ended(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
+}
+
+async fn upgrade(
+    State(serving): State<Serving>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade.max_message_size(BODY).max_frame_size(BODY),
+        Err(rejection) => return rejection.into_response(),
+    };
+    let Ok(place) = serving.sockets.try_acquire_owned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    upgrade.on_upgrade(async move |socket| {
+        tokio::select! {
+            () = websocket::converse(socket, serving.chain) => {}
+            () = ended(serving.stopped) => {}
+        }
+        drop(place);
+    })
+}
+
+async fn answer(State(serving): State<Serving>, body: Bytes) -> Response {
     // Contracts may run long: not on a thread that others wait for.
-    let answer = spawn_blocking(move || answer_text(&chain, &body)).await;
+    let answer = spawn_blocking(move || serving.chain.answer_now(&body)).await;
     match answer {
         Ok(text) => {
             let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -96,48 +128,4 @@ async fn answer(State(chain): State<Chain>, body: Bytes) -> Response {
 
 fn allow_any_page() -> HeaderMap {
     HeaderMap::from_iter([(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))])
-}
-
-/// Empty if the body held notifications only.
-fn answer_text(chain: &Chain, body: &[u8]) -> String {
-    let answer = match serde_json::from_slice(body) {
-        Err(_) => Some(failure(&Value::Null, &RpcError::new(-32700, "parse error"))),
-        Ok(Value::Array(batch)) if batch.is_empty() => Some(invalid("empty batch")),
-        Ok(Value::Array(batch)) if batch.len() > BATCH => Some(invalid("batch too large")),
-        Ok(Value::Array(batch)) => {
-            let answers: Vec<Value> = batch.iter().filter_map(|request| answer_one(chain, request)).collect();
-            (!answers.is_empty()).then_some(Value::Array(answers))
-        }
-        Ok(request) => answer_one(chain, &request),
-    };
-    answer.map(|answer| answer.to_string()).unwrap_or_default()
-}
-
-/// Nothing for a notification: a request without id.
-fn answer_one(chain: &Chain, request: &Value) -> Option<Value> {
-    let Some(method) = request.get("method").and_then(Value::as_str) else {
-        return Some(invalid("invalid request"));
-    };
-    let none = Value::Array(Vec::new());
-    let params = match request.get("params") {
-        None | Some(Value::Null) => &none,
-        Some(params) => params,
-    };
-    let result = match params {
-        Value::Array(_) => chain.request(method, params),
-        _ => Err(RpcError::params("non-array args")),
-    };
-    let id = request.get("id")?;
-    Some(match result {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => failure(id, &error),
-    })
-}
-
-fn invalid(message: &str) -> Value {
-    failure(&Value::Null, &RpcError::new(-32600, message))
-}
-
-fn failure(id: &Value, error: &RpcError) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }

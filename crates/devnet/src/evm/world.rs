@@ -1,5 +1,7 @@
 //! The chain itself: blocks, the state after each, the pool and the clock. A clone is a snapshot.
 
+mod reorg;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -11,7 +13,7 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use revm::context::{BlockEnv, TxEnv};
 
 use super::{
-    block::{Block, Mined},
+    block::{Block, Mined, Next},
     clock::Clock,
     execution::{Mode, execute, surroundings},
     pool::{Candidate, Pool},
@@ -20,7 +22,7 @@ use super::{
 };
 
 /// For how many blocks before the newest one the state is kept.
-const HISTORY: usize = 128;
+pub(crate) const HISTORY: usize = 128;
 
 #[derive(Clone)]
 pub(crate) struct World {
@@ -28,12 +30,26 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
+    /// Of the next block, in place of what EIP-1559 says.
+    pub(crate) base_fee: Option<u64>,
+    pub(crate) finality: Finality,
     head: Arc<Block>,
     blocks: Vec<Arc<Block>>,
     by_hash: HashMap<B256, u64>,
     transactions: HashMap<B256, (u64, usize)>,
     /// States before `state`, the newest first.
     older: VecDeque<State>,
+    /// How many reorganisations were.
+    branch: u64,
+    /// Blocks that nobody has been told of.
+    news: Vec<Arc<Block>>,
+}
+
+/// By how many blocks the tags `safe` and `finalized` are behind `latest`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Finality {
+    pub(crate) safe: u64,
+    pub(crate) finalized: u64,
 }
 
 /// A state and what contracts see around it.
@@ -44,7 +60,7 @@ pub(crate) struct View {
 }
 
 impl World {
-    pub(crate) fn new(chain_id: u64, base_fee: u64, clock: Clock) -> Self {
+    pub(crate) fn new(chain_id: u64, base_fee: u64, clock: Clock, finality: Finality) -> Self {
         let head = Arc::new(Block::genesis(clock.next(0), base_fee));
         let mut state = State::default();
         state.remember_hash(0, head.hash);
@@ -53,11 +69,15 @@ impl World {
             state,
             pool: Pool::default(),
             clock,
+            base_fee: None,
+            finality,
             blocks: vec![head.clone()],
             by_hash: HashMap::from([(head.hash, 0)]),
             head,
             transactions: HashMap::new(),
             older: VecDeque::new(),
+            branch: 0,
+            news: Vec::new(),
         }
     }
 
@@ -73,11 +93,18 @@ impl World {
         self.block(*self.by_hash.get(hash)?)
     }
 
-    /// The newest block for every tag but `earliest`: there is no reorganisation here. `pending` is for the caller.
+    /// The blocks that came since the last time.
+    pub(crate) fn take_news(&mut self) -> Vec<Arc<Block>> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// `pending` is for the caller: here it is the newest block.
     pub(crate) fn number(&self, tag: BlockNumberOrTag) -> u64 {
         match tag {
             BlockNumberOrTag::Number(number) => number,
             BlockNumberOrTag::Earliest => 0,
+            BlockNumberOrTag::Safe => self.head.header.number.saturating_sub(self.finality.safe),
+            BlockNumberOrTag::Finalized => self.head.header.number.saturating_sub(self.finality.finalized),
             _ => self.head.header.number,
         }
     }
@@ -90,7 +117,12 @@ impl World {
 
     /// The block that would be made now, and the state after it.
     pub(crate) fn pending(&self) -> (Block, State) {
-        self.build(self.clock.next(self.head.header.timestamp))
+        self.build(&self.pool)
+    }
+
+    /// In wei, as far as it is known now.
+    pub(crate) fn next_base_fee(&self) -> u64 {
+        self.base_fee.unwrap_or_else(|| self.head.next_base_fee())
     }
 
     /// Adds a block, be it empty.
@@ -110,13 +142,20 @@ impl World {
         }
     }
 
-    fn build(&self, timestamp: u64) -> (Block, State) {
-        Block::build(&self.head, &self.state, &self.pool, self.chain_id, timestamp)
+    fn build(&self, pool: &Pool) -> (Block, State) {
+        let next = Next {
+            chain_id: self.chain_id,
+            timestamp: self.clock.next(self.head.header.timestamp),
+            base_fee: self.next_base_fee(),
+            branch: self.branch,
+        };
+        Block::build(&self.head, &self.state, pool, &next)
     }
 
     fn append(&mut self, block: Block, state: State) {
         let number = block.header.number;
         self.clock.passed(block.header.timestamp);
+        self.base_fee = None;
         self.older.push_front(std::mem::replace(&mut self.state, state));
         self.older.truncate(HISTORY);
         self.by_hash.insert(block.hash, number);
@@ -128,6 +167,7 @@ impl World {
         }
         self.head = Arc::new(block);
         self.blocks.push(self.head.clone());
+        self.news.push(self.head.clone());
     }
 
     pub(crate) fn state_at(&self, id: Option<BlockId>) -> Result<State, RpcError> {

@@ -18,7 +18,11 @@ sol! {
 }
 
 /// A token of this kind whose minter and owner is `from`, with a million units for it.
-async fn token(node: &Node, kind: Artefact, from: &alloy_signer_local::PrivateKeySigner) -> Address {
+pub(crate) async fn token(
+    node: &Node,
+    kind: Artefact,
+    from: &alloy_signer_local::PrivateKeySigner,
+) -> Address {
     let token = node.client.deploy(from, kind.creation.to_vec()).await;
     let call = initializeCall {
         name: "USDC".into(),

@@ -6,13 +6,18 @@ mod abi;
 mod client;
 mod contracts;
 mod history;
+mod hostile;
+mod inprocess;
 mod installation;
 mod mining;
 mod nodes;
 mod payments;
 mod permit2;
 mod pool;
+mod proxies;
+mod reorg;
 mod serving;
+mod subscriptions;
 mod transactions;
 mod viem;
 

@@ -167,3 +167,36 @@ async fn a_call_is_judged_by_the_time_of_the_next_block() {
         .await;
     assert_eq!(time, U256::from(1_800_000_900u64));
 }
+
+#[test]
+fn the_next_block_has_the_base_fee_that_it_was_told() {
+    let chain = Chain::builder().mining(Mining::Manual).build().unwrap();
+    ask(&chain, "anvil_setNextBlockBaseFeePerGas", &json!(["0x77"]));
+    assert_eq!(ask(&chain, "eth_gasPrice", &json!([])), json!(U256::from(0x77 + 1_000_000)));
+    let history = ask(&chain, "eth_feeHistory", &json!([1, "latest", []]));
+    assert_eq!(history["baseFeePerGas"][1], json!("0x77"));
+    chain.mine();
+    chain.mine();
+    let fee = |number| ask(&chain, "eth_getBlockByNumber", &json!([number, false]))["baseFeePerGas"].clone();
+    assert_eq!((fee("0x1"), fee("0x2")), (json!("0x77"), json!(U256::from(0x77 - 0x77 / 8))));
+}
+
+#[test]
+fn safe_and_finalized_follow_at_their_distance() {
+    let chain = Chain::builder().mining(Mining::Manual).finality(2, 5).build().unwrap();
+    let numbers = |chain: &Chain| {
+        ["latest", "safe", "finalized"]
+            .map(|tag| ask(chain, "eth_getBlockByNumber", &json!([tag, false]))["number"].clone())
+    };
+    chain.mine();
+    assert_eq!(numbers(&chain), ["0x1", "0x0", "0x0"].map(|number| json!(number)));
+    ask(&chain, "anvil_mine", &json!([8]));
+    assert_eq!(numbers(&chain), ["0x9", "0x7", "0x4"].map(|number| json!(number)));
+    chain.set_balance(Address::repeat_byte(1), U256::ONE);
+    chain.mine();
+    let balance = |tag| ask(&chain, "eth_getBalance", &json!([Address::repeat_byte(1), tag]));
+    assert_eq!((balance("latest"), balance("finalized")), (json!("0x1"), json!("0x0")));
+    let at_once = Chain::builder().mining(Mining::Manual).build().unwrap();
+    at_once.mine();
+    assert_eq!(numbers(&at_once), ["0x1", "0x1", "0x1"].map(|number| json!(number)));
+}

@@ -1,6 +1,7 @@
 //! The token, as payments use it.
 
 use alloy_primitives::{Address, B256, U256};
+use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::{SolCall as _, SolEvent as _, SolStruct as _, SolValue as _};
 use serde_json::{Value, json};
 use tollway_devnet::{artefacts, evm::MINTER};
@@ -159,6 +160,33 @@ on_both! {
         let spend = |value| Token::transferFromCall { from: payer.address(), to: SELLER, value: U256::from(value) };
         assert!(client.send(&spender, usdc, spend(600)).await.status());
         assert!(!client.send(&spender, usdc, spend(301)).await.status(), "more than is left");
+    }
+
+    async fn a_contract_wallet_allows_by_its_own_check(node: Node) {
+        let (client, usdc, owner) = (&node.client, node.usdc(), node.account(0x44).await);
+        let code = [artefacts::WALLET_1271.creation, &owner.address().abi_encode()].concat();
+        let wallet = client.deploy(&owner, code).await;
+        let permit = Permit { owner: wallet, spender: SELLER, value: U256::from(900), nonce: U256::ZERO, deadline: U256::MAX };
+        let signed_by = |signer: &PrivateKeySigner| Whole::permitCall {
+            owner: wallet, spender: SELLER, value: permit.value, deadline: permit.deadline,
+            signature: sign(signer, &permit, &token_domain(usdc)).as_bytes().into(),
+        };
+        let refusal = client.call_refusal(usdc, signed_by(&signer(0x45))).await;
+        assert!(refusal.message.ends_with("EIP2612: invalid signature"), "{refusal}");
+        assert!(client.send(&owner, usdc, signed_by(&owner)).await.status());
+        let allowance = Token::allowanceCall { owner: wallet, spender: SELLER };
+        assert_eq!(client.read(usdc, allowance).await, U256::from(900));
+    }
+
+    async fn a_blacklisted_account_allows_and_cannot_pay(node: Node) {
+        let (client, usdc, payer) = (&node.client, node.usdc(), node.payer().await);
+        client.ask::<Value>("anvil_impersonateAccount", json!([MINTER])).await;
+        let data = alloy_primitives::Bytes::from(Token::blacklistCall { account: payer.address() }.abi_encode());
+        let hash = client.ask("eth_sendTransaction", json!([{ "from": MINTER, "to": usdc, "data": data }])).await;
+        assert!(client.receipt(hash).await.status());
+        let approve = Token::approveCall { spender: SELLER, value: U256::from(900) };
+        assert!(client.send(&payer, usdc, approve).await.status());
+        assert!(!client.send(&payer, usdc, Token::transferCall { to: SELLER, value: U256::ONE }).await.status());
     }
 
     async fn a_paused_token_and_a_blacklisted_account_move_nothing(node: Node) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde_json::{Value, json};
 
-use super::{Answer, RpcError, params::Params, quantity, shaped};
+use super::{Answer, RpcError, params::Params, quantity, reorg, shaped};
 use crate::evm::{
     chain::{Chain, Mining, Node},
     miner::NoRuntime,
@@ -19,6 +19,7 @@ pub(super) fn dispatch(chain: &Chain, method: &str, params: Params<'_>) -> Answe
     let Some(("evm" | "anvil" | "hardhat", verb)) = method.split_once('_') else {
         return match method {
             "txpool_status" => pool_status(chain),
+            "tollway_reorg" => reorg::keeping(chain, params),
             _ => Err(RpcError::unknown_method(method)),
         };
     };
@@ -30,6 +31,7 @@ pub(super) fn dispatch(chain: &Chain, method: &str, params: Params<'_>) -> Answe
         "setAutomine" => set_automine(chain, params),
         "getAutomine" => Ok(json!(chain.mining() == Mining::Auto)),
         "setIntervalMining" => set_interval(chain, params),
+        "reorg" => reorg::replacing(chain, params),
         "snapshot" => snapshot(chain),
         "revert" => revert(chain, params),
         "setBalance" => with_account(chain, params, |world, account| {
@@ -45,6 +47,11 @@ pub(super) fn dispatch(chain: &Chain, method: &str, params: Params<'_>) -> Answe
             world.pool.forget_used_nonces(&world.state);
             Ok(())
         }),
+        "setNextBlockBaseFeePerGas" => {
+            let fee = params.required_number(0, "base fee")?;
+            chain.node(|node| node.world.base_fee = Some(fee));
+            Ok(Value::Null)
+        }
         "setStorageAt" => set_storage(chain, params),
         "dropTransaction" => drop_transaction(chain, params),
         "dropAllTransactions" => {

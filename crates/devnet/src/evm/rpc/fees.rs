@@ -13,7 +13,7 @@ pub(super) const TIP: u64 = 1_000_000;
 const LONGEST: u64 = 1024;
 
 pub(super) fn gas_price(chain: &Chain) -> Answer {
-    quantity(chain.node(|node| node.world.head().next_base_fee()) + TIP)
+    quantity(chain.node(|node| node.world.next_base_fee()) + TIP)
 }
 
 pub(super) fn history(chain: &Chain, params: Params<'_>) -> Answer {
@@ -29,7 +29,9 @@ pub(super) fn history(chain: &Chain, params: Params<'_>) -> Answer {
         let oldest = (newest + 1).saturating_sub(wanted);
         let blocks: Vec<_> = (oldest..=newest).filter_map(|number| node.world.block(number)).collect();
         let mut base_fees: Vec<u128> = blocks.iter().map(|block| block.base_fee().into()).collect();
-        base_fees.push(last.next_base_fee().into());
+        let is_newest = last.hash == node.world.head().hash;
+        let next = if is_newest { node.world.next_base_fee() } else { last.next_base_fee() };
+        base_fees.push(next.into());
         shaped(&FeeHistory {
             base_fee_per_blob_gas: vec![1; base_fees.len()],
             base_fee_per_gas: base_fees,

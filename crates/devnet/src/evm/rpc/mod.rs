@@ -2,11 +2,13 @@
 
 mod blocks;
 mod dev;
+mod envelope;
 mod error;
 mod fees;
 mod logs;
 mod overrides;
 mod params;
+mod reorg;
 mod shape;
 mod simulation;
 mod state;
@@ -16,9 +18,10 @@ use alloy_primitives::U256;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::chain::Chain;
+use super::{block::Block, chain::Chain};
 use params::Params;
 
+pub(crate) use envelope::answer;
 pub use error::RpcError;
 pub(crate) use error::output;
 
@@ -59,6 +62,11 @@ pub(crate) fn dispatch(chain: &Chain, method: &str, params: &Value) -> Answer {
 
         other => dev::dispatch(chain, other, params),
     }
+}
+
+/// What subscribers are told of a new block.
+pub(crate) fn head(block: &Block) -> Value {
+    serde_json::to_value(shape::block(block, false).header).unwrap_or_default()
 }
 
 fn quantity(value: impl Into<u128>) -> Answer {

@@ -12,7 +12,11 @@ use crate::evm::{
 };
 
 pub(super) fn raw(chain: &Chain, params: Params<'_>) -> Answer {
-    let bytes: Bytes = params.required(0, "transaction")?;
+    submit(chain, decode(&params.required(0, "transaction")?)?)
+}
+
+/// A signed transaction as it is sent.
+pub(super) fn decode(bytes: &Bytes) -> Result<Candidate, RpcError> {
     let mut rest = bytes.as_ref();
     let transaction =
         TxEnvelope::decode_2718(&mut rest).map_err(|error| RpcError::params(error.to_string()))?;
@@ -20,7 +24,7 @@ pub(super) fn raw(chain: &Chain, params: Params<'_>) -> Answer {
         return Err(RpcError::params("bytes after the transaction"));
     }
     let from = transaction.recover_signer().map_err(|_| RpcError::server("invalid sender"))?;
-    submit(chain, Candidate { transaction, from, impersonated: false })
+    Ok(Candidate { transaction, from, impersonated: false })
 }
 
 pub(super) fn impersonated(chain: &Chain, params: Params<'_>) -> Answer {
@@ -44,7 +48,7 @@ fn complete(chain: &Chain, request: TransactionRequest, from: Address) -> Result
     };
     let (chain_id, nonce, base_fee) = chain.node(|node: &mut Node| {
         let world = &node.world;
-        (world.chain_id, world.pool.next_nonce(from, &world.state), world.head().next_base_fee())
+        (world.chain_id, world.pool.next_nonce(from, &world.state), world.next_base_fee())
     });
     let fee = request.max_fee_per_gas.or(request.gas_price).unwrap_or(u128::from(base_fee * 2 + fees::TIP));
     let tip =
