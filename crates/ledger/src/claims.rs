@@ -136,13 +136,15 @@ impl Claimed {
     }
 
     /// Checks a facilitator's answer against this payment: successful, on its network, by its payer,
-    /// for its amount, naming a transaction.
+    /// for its amount, naming a transaction. A metered payment may have been charged less, and nothing without a
+    /// transaction.
     ///
     /// # Errors
     /// What of it is about something else. Such an answer says nothing about the money.
     pub fn check(&self, settlement: &Settlement) -> Result<(), &'static str> {
         use tollway_protocol::door::Address;
-        let offer = self.bound.offer();
+        let (offer, metered) = (self.bound.offer(), self.bound.is_metered());
+        let nothing = metered && settlement.amount == Some(door::Amount::ZERO);
         if !settlement.success || settlement.error_reason.is_some() {
             return Err("it is no success");
         }
@@ -150,13 +152,15 @@ impl Claimed {
             return Err("it is about another network");
         }
         match &settlement.transaction {
+            None if nothing => {}
             None => return Err("it names no transaction"),
             Some(transaction) if !is_transaction(&offer.network, transaction) => {
                 return Err("what it names is no transaction");
             }
             Some(_) => {}
         }
-        if settlement.amount.is_some_and(|amount| amount != offer.amount) {
+        let fits = |amount| amount == offer.amount || (metered && amount < offer.amount);
+        if !settlement.amount.is_none_or(fits) {
             return Err("it is about another amount");
         }
         let payer =

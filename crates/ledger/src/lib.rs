@@ -1,14 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 pub mod claims;
+mod digest;
 pub mod fault;
 pub mod journal;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "suite")]
 pub mod suite;
 
 pub use claims::{Claim, Claimed, Claims, Delivery, Paid, Recalled, RequestId, Turn, is_transaction};
-pub use journal::{Attempt, Ending, Journal, JournalState, Prepared, Record, SignedTransaction};
+pub use journal::{
+    Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, Mined, Prepared, Record,
+    SignedTransaction, Signing,
+};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresLedger, PostgresOptions};
 pub use sqlite::{Options, SqliteLedger};
 
 /// Both halves in one store.

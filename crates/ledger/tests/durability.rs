@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollway_ledger::suite::fixture::{
-    CLOSES, NOW, hash, network, payment, request, settlement, transaction, verified,
+    BID, CLOSES, NOW, SIGNER, batch, hash, key, network, payment, request, settlement, transaction, verified,
 };
 use tollway_ledger::{
-    Attempt, Claim, Claims as _, Ending, Journal as _, JournalState, LedgerError, Options, Prepared,
-    SqliteLedger,
+    Attempt, Claim, Claims as _, Ending, Holder, Journal as _, JournalState, Lease, LedgerError, Mined,
+    Options, Prepared, Signing, SqliteLedger,
 };
 
 const PATH: &str = "TOLLWAY_LEDGER_CHILD";
@@ -34,21 +34,30 @@ fn acknowledge(n: u64, step: &str) {
     out.flush().unwrap();
 }
 
-async fn live(ledger: &SqliteLedger, n: u64) -> Result<(), LedgerError> {
-    let key = payment(n).key().clone();
+/// A payment that travels with each: taken with it, and settled with it.
+const fn companion(n: u64) -> u64 {
+    n + 10_000
+}
+
+async fn live(ledger: &SqliteLedger, lease: &Lease, n: u64) -> Result<(), LedgerError> {
     let Claim::New(claimed) = ledger.claim(payment(n), request("/a"), CLOSES).await? else {
         panic!("not new")
     };
     acknowledge(n, "claimed");
     ledger.settling(&claimed).await?;
     acknowledge(n, "settling");
-    assert_eq!(ledger.prepare(&verified(n), NOW).await?, Prepared::New);
+    assert_eq!(ledger.prepare(&[verified(n)], true, NOW).await?, [Prepared::New]);
     acknowledge(n, "prepared");
-    ledger.signed(&key, transaction(n, &format!("{n}-1"))).await?;
+    let first = batch(&[companion(n)], &[n], transaction(n, &format!("{n}-1")));
+    assert_eq!(ledger.sign(lease, first, NOW).await?, Signing::Done);
     acknowledge(n, "signed");
-    ledger.signed(&key, transaction(n, &format!("{n}-2"))).await?;
+    let second = batch(&[], &[n, companion(n)], transaction(n, &format!("{n}-2")));
+    assert_eq!(ledger.sign(lease, second, NOW).await?, Signing::Done);
     acknowledge(n, "replaced");
-    ledger.finish(&key, Ending::Settled { hash: format!("0x{n}-2") }).await?;
+    let mined = Mined { hash: format!("0x{n}-2"), block: n, fee_gwei: 10, reverted: Vec::new() };
+    let ending = || Ending::Settled { hash: format!("0x{n}-2"), block: n };
+    let endings = [(key(n), ending()), (key(companion(n)), ending())];
+    assert_eq!(ledger.finish(&network(), &[mined], &endings, NOW).await?, [Ok(()), Ok(())]);
     acknowledge(n, "finished");
     let paid = ledger.settled(claimed, settlement(&payment(n), &hash(&format!("{n}-2")))).await?;
     acknowledge(n, "settled");
@@ -64,12 +73,13 @@ fn child() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let ledger = Arc::new(SqliteLedger::open(path).unwrap());
+        let lease = ledger.lease(&network(), SIGNER).await.unwrap().unwrap();
         let tasks: Vec<_> = (0..IN_PARALLEL)
             .map(|lane| {
-                let ledger = Arc::clone(&ledger);
+                let (ledger, lease) = (Arc::clone(&ledger), lease.clone());
                 tokio::spawn(async move {
                     for n in (lane..PAYMENTS).step_by(usize::try_from(IN_PARALLEL).unwrap()) {
-                        live(&ledger, n).await.unwrap();
+                        live(&ledger, &lease, n).await.unwrap();
                     }
                 })
             })
@@ -124,6 +134,14 @@ async fn check(ledger: &SqliteLedger, n: u64, told: Option<usize>) {
     within("prepared", record.is_some());
     let history = ledger.history(&key).await.unwrap();
     within("signed", !history.is_empty());
+    // What travels together is taken, signed and settled together.
+    let friend = ledger.settlement(&self::key(companion(n))).await.unwrap();
+    assert_eq!(friend.is_some(), !history.is_empty(), "payment {n}");
+    assert_eq!(ledger.history(&self::key(companion(n))).await.unwrap(), history);
+    if let (Some(friend), Some(record)) = (&friend, &record) {
+        assert_eq!((friend.state, &friend.hash, friend.block), (record.state, &record.hash, record.block));
+        assert_eq!((friend.fee_gwei, friend.holder), (record.fee_gwei, Holder::Nobody));
+    }
     within("replaced", history.len() == 2);
     let latest = history.iter().filter(|a| !a.replaced).count();
     assert_eq!(latest, usize::from(!history.is_empty()), "payment {n}");
@@ -132,6 +150,8 @@ async fn check(ledger: &SqliteLedger, n: u64, told: Option<usize>) {
     }
     let state = record.as_ref().map(|record| record.state);
     within("finished", state == Some(JournalState::Settled));
+    let fee = record.as_ref().and_then(|record| record.fee_gwei);
+    assert_eq!(fee, (state == Some(JournalState::Settled)).then_some(5), "payment {n}");
     if let Some(record) = record {
         let expected = match history.len() {
             _ if record.state == JournalState::Settled => JournalState::Settled,
@@ -174,8 +194,13 @@ fn survives(point: &str) {
         for n in 0..PAYMENTS {
             check(&ledger, n, told.get(&n).copied()).await;
         }
-        let open = ledger.open(&network()).await.unwrap();
-        assert!(open.len() <= usize::try_from(IN_PARALLEL).unwrap());
+        let unfinished = ledger.take_over(&network(), u32::MAX).await.unwrap();
+        assert!(unfinished.len() <= 2 * usize::try_from(IN_PARALLEL).unwrap());
+        // The budget is what was bid and not mined yet, and what was mined.
+        let nonces = ledger.nonces(&network(), SIGNER, 0).await.unwrap();
+        let costs = nonces.iter().map(|attempt| if attempt.block.is_some() { 10 } else { BID });
+        assert_eq!(ledger.spent_gwei(&network(), NOW).await.unwrap(), costs.sum::<u64>());
+        assert!(ledger.lease(&network(), SIGNER).await.unwrap().is_some());
     });
     let connection = rusqlite::Connection::open(&path).unwrap();
     let whole: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();

@@ -18,14 +18,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, ffi};
-use tollway_protocol::bind::{Bound, PaymentKey, Verified};
+use tollway_protocol::Settlement;
+use tollway_protocol::bind::{Bound, PaymentKey};
 use tollway_protocol::door::UnixTime;
-use tollway_protocol::{Network, Settlement};
 
-use crate::{
-    Attempt, Claim, Claimed, Claims, Delivery, Ending, Journal, LedgerError, Paid, Prepared, Recalled,
-    Record, RequestId, SignedTransaction, Turn,
-};
+use crate::{Claim, Claimed, Claims, Delivery, LedgerError, Paid, Recalled, RequestId, Turn};
 use lease::{Guard, Lease, Left, Lost, Renewal};
 use schema::Source;
 use writer::{Lane, Store};
@@ -227,68 +224,6 @@ impl Claims for SqliteLedger {
 
     async fn forget(&self, now: UnixTime) -> Result<u64, LedgerError> {
         self.write(move |db, lease| claims::forget(db, lease, now)).await
-    }
-}
-
-#[async_trait]
-impl Journal for SqliteLedger {
-    async fn prepare(&self, payment: &Verified, now: UnixTime) -> Result<Prepared, LedgerError> {
-        let payment = payment.clone();
-        self.write(move |db, _| journal::prepare(db, &payment, now)).await
-    }
-
-    async fn signed(&self, key: &PaymentKey, transaction: SignedTransaction) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| journal::signed(db, &key, &transaction)).await
-    }
-
-    async fn broadcast(&self, key: &PaymentKey) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| journal::broadcast(db, &key)).await
-    }
-
-    async fn finish(&self, key: &PaymentKey, ending: Ending) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| journal::finish(db, &key, &ending)).await
-    }
-
-    async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| journal::abandon(db, &key)).await
-    }
-
-    async fn settlement(&self, key: &PaymentKey) -> Result<Option<Record>, LedgerError> {
-        let key = key.clone();
-        self.read(move |db| journal::settlement(db, &key)).await
-    }
-
-    async fn history(&self, key: &PaymentKey) -> Result<Vec<Attempt>, LedgerError> {
-        let key = key.clone();
-        self.read(move |db| journal::history(db, &key)).await
-    }
-
-    async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError> {
-        let network = network.clone();
-        self.read(move |db| journal::open(db, &network)).await
-    }
-
-    async fn next_nonce(&self, network: &Network, signer: &str) -> Result<Option<u64>, LedgerError> {
-        let (network, signer) = (network.clone(), signer.to_owned());
-        self.read(move |db| journal::next_nonce(db, &network, &signer)).await
-    }
-
-    async fn rejected(&self, key: &PaymentKey) -> Result<(), LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| journal::rejected(db, &key)).await
-    }
-
-    async fn settlements(&self, network: &Network) -> Result<Vec<Record>, LedgerError> {
-        let network = network.clone();
-        self.read(move |db| journal::settlements(db, &network)).await
-    }
-
-    async fn healthy(&self) -> Result<(), LedgerError> {
-        self.write(|db, lease| lease.renew(db)).await
     }
 }
 

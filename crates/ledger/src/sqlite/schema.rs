@@ -16,64 +16,7 @@ const APPLICATION_ID: i64 = 0x746f_6c6c;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// One step for each schema version, never edited once released.
-const MIGRATIONS: &[&str] = &["
-CREATE TABLE instances (
-    id BLOB PRIMARY KEY NOT NULL,
-    alive_until INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE claims (
-    key TEXT PRIMARY KEY NOT NULL,
-    network TEXT NOT NULL,
-    request BLOB NOT NULL,
-    terms BLOB NOT NULL,
-    presented BLOB NOT NULL,
-    offer TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('claimed', 'settling', 'settled', 'delivered')),
-    holder BLOB,
-    turn INTEGER NOT NULL,
-    hash TEXT,
-    settlement TEXT,
-    keep_until INTEGER NOT NULL,
-    CHECK ((state IN ('settled', 'delivered')) = (settlement IS NOT NULL))
-) STRICT, WITHOUT ROWID;
-CREATE INDEX claims_forgettable ON claims (keep_until) WHERE state IN ('claimed', 'delivered');
-
-CREATE TABLE settlements (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,
-    network TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('prepared', 'signed', 'broadcast', 'settled', 'failed')),
-    request TEXT NOT NULL,
-    hash TEXT,
-    reason TEXT,
-    message TEXT,
-    created INTEGER NOT NULL,
-    CHECK (state <> 'settled' OR hash IS NOT NULL),
-    CHECK ((state = 'failed') = (reason IS NOT NULL))
-) STRICT;
-CREATE INDEX settlements_by_state ON settlements (network, state, id);
-
-CREATE TABLE transactions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    settlement INTEGER NOT NULL REFERENCES settlements (id),
-    network TEXT NOT NULL,
-    signer TEXT NOT NULL COLLATE NOCASE,
-    nonce INTEGER NOT NULL CHECK (nonce >= 0),
-    hash TEXT NOT NULL,
-    raw BLOB NOT NULL,
-    sent INTEGER NOT NULL DEFAULT 0,
-    replaced INTEGER NOT NULL DEFAULT 0,
-    rejected INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (network, hash)
-) STRICT;
-CREATE INDEX transactions_by_settlement ON transactions (settlement, id);
-CREATE INDEX transactions_by_nonce ON transactions (network, signer, nonce);
-CREATE UNIQUE INDEX transactions_latest_of_nonce ON transactions (network, signer, nonce)
-    WHERE replaced = 0 AND rejected = 0;
-CREATE UNIQUE INDEX transactions_latest_of_settlement ON transactions (settlement)
-    WHERE replaced = 0 AND rejected = 0;
-"];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -109,7 +52,7 @@ impl Source {
 
     fn set_up(&self, connection: &Connection) -> Result<(), Failure> {
         connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_prepared_statement_cache_capacity(128);
         known(connection)?;
         if matches!(self, Self::File(_)) {
             write_ahead(connection)?;
@@ -126,7 +69,7 @@ impl Source {
     pub(super) fn reader(&self) -> Result<Connection, Failure> {
         let connection = self.existing()?;
         connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_prepared_statement_cache_capacity(128);
         keep_plans(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
         known(&connection)?;
@@ -228,6 +171,86 @@ mod tests {
         let source = Source::File(folder.path().join("ledger.db"));
         source.writer().unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(damaged(source.writer()).contains("version 99"));
+    }
+
+    /// A ledger of the first version, with a settlement in each state.
+    fn first_version(path: &std::path::Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch(
+                r#"
+INSERT INTO settlements (id, key, network, state, request, hash, reason, message, created) VALUES
+    (1, 'k1', 'eip155:84532', 'prepared', '{}', NULL, NULL, NULL, 10),
+    (2, 'k2', 'eip155:84532', 'broadcast',
+     '{"paymentPayload": {"payload": {"authorization": {"from": "0xAB"}}}}', NULL, NULL, NULL, 11),
+    (4, 'k4', 'eip155:84532', 'settled', '{}', '0xd1', NULL, NULL, 12),
+    (5, 'k5', 'eip155:84532', 'failed', '{}', NULL, 'insufficient_funds', 'no', 13);
+INSERT INTO transactions (id, settlement, network, signer, nonce, hash, raw, sent, replaced, rejected) VALUES
+    (1, 1, 'eip155:84532', '0xCD', 7, '0xa1', x'01', 0, 0, 1),
+    (2, 2, 'eip155:84532', '0xCD', 7, '0xb1', x'02', 1, 1, 0),
+    (3, 2, 'eip155:84532', '0xCD', 7, '0xb2', x'03', 1, 0, 0),
+    (4, 4, 'eip155:84532', '0xCD', 8, '0xd1', x'04', 1, 0, 0);
+INSERT INTO claims (key, network, request, terms, presented, offer, state, turn, keep_until)
+VALUES ('c', 'eip155:84532', x'01', x'02', x'03', '{}', 'settling', 1, 99);
+"#,
+            )
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn i10_a_ledger_of_the_first_version_goes_on() {
+        use crate::{Holder, Journal as _, JournalState, SqliteLedger};
+        use tollway_protocol::Network;
+        use tollway_protocol::bind::PaymentKey;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        first_version(&path);
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let network = Network::eip155(84_532);
+        let record =
+            async |key: &str| ledger.settlement(&PaymentKey::stored(key.into())).await.unwrap().unwrap();
+        let open: Vec<_> = ledger.open(&network).await.unwrap().iter().map(|r| (r.id, r.state)).collect();
+        assert_eq!(open, [(1, JournalState::Prepared), (2, JournalState::Broadcast)]);
+        let sent = record("k2").await;
+        assert_eq!(
+            (sent.payer.as_str(), sent.hash.as_deref(), sent.holder),
+            ("0xab", Some("0xb2"), Holder::Nobody)
+        );
+        let told = ledger.history(&sent.key).await.unwrap();
+        let told: Vec<_> =
+            told.iter().map(|a| (a.transaction.raw[0], a.sent, a.replaced, a.carries.clone())).collect();
+        assert_eq!(told, [(2, true, true, vec![sent.key.clone()]), (3, true, false, vec![sent.key])]);
+        // What no node took had a nonce that it never spent.
+        assert_eq!(ledger.history(&record("k1").await.key).await.unwrap(), []);
+        assert_eq!(ledger.next_nonce(&network, "0xcd").await.unwrap(), Some(9));
+        let settled = record("k4").await;
+        assert_eq!((settled.hash.as_deref(), settled.is_final, settled.block), (Some("0xd1"), true, None));
+        assert!(record("k5").await.is_final);
+        assert_eq!(ledger.take_over(&network, 9).await.unwrap().len(), 2);
+        drop(ledger);
+        let connection = Source::File(path).writer().unwrap();
+        let claims: i64 = connection.query_row("SELECT count(*) FROM claims", [], |row| row.get(0)).unwrap();
+        assert_eq!(claims, 1);
+        assert!(!connection.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap());
+    }
+
+    #[test]
+    fn a_process_of_the_first_version_can_write_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        first_version(&path);
+        let before = Connection::open(&path).unwrap();
+        let old = "INSERT INTO settlements (key, network, state, request, created) VALUES ('k9', 'n', 'prepared', '', 1)";
+        before.execute_batch("BEGIN; SAVEPOINT try").unwrap();
+        before.execute(old, []).unwrap();
+        before.execute_batch("ROLLBACK").unwrap();
+        drop(Source::File(path).writer().unwrap());
+        assert!(before.execute(old, []).is_err());
+        assert!(before.execute("UPDATE transactions SET rejected = 1", []).is_err());
     }
 
     #[test]

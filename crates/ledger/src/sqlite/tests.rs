@@ -1,6 +1,9 @@
 //! How the store's failures are met.
 
+use tollway_protocol::Network;
+
 use super::*;
+use crate::Journal as _;
 
 async fn fill(ledger: &SqliteLedger) -> Result<(), LedgerError> {
     let grow = "CREATE TABLE IF NOT EXISTS ballast (a); INSERT INTO ballast VALUES (zeroblob(1000000))";

@@ -5,7 +5,7 @@ use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Verifi
 use tollway_protocol::door::{Address, Amount, UnixTime};
 use tollway_protocol::{Network, Offer, Payment, Settlement};
 
-use crate::{RequestId, SignedTransaction};
+use crate::{Batch, RequestId, SignedTransaction};
 
 /// When the suite's payments are verified.
 pub const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -13,6 +13,10 @@ pub const NOW: UnixTime = UnixTime(1_800_000_000);
 pub const CLOSES: UnixTime = UnixTime(1_800_000_060);
 /// Who pays.
 pub const PAYER: &str = "0x857b06519e91e3a54538791bdbb0e22373e36b66";
+/// The account that the suite sends from.
+pub const SIGNER: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+/// What the suite's transactions may cost, in gwei.
+pub const BID: u64 = 1_000;
 const ASSET: &str = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
 const PAY_TO: &str = "0x209693bc6afc0c5328ba36faf03c514ef312287c";
 
@@ -31,6 +35,16 @@ pub fn payment(n: u64) -> Bound {
 /// A payment with the key of [`payment`]`(n)` on `network`, but this amount and signature.
 #[must_use]
 pub fn payment_of(network: &Network, n: u64, amount: u64, signature: &str) -> Bound {
+    make(network, PAYER, n, amount, signature)
+}
+
+/// The `n`-th payment of `payer`, verified.
+#[must_use]
+pub fn verified_of(payer: &str, n: u64) -> Verified {
+    make(&network(), payer, n, 10_000, "0x01").at(NOW).unwrap()
+}
+
+fn make(network: &Network, payer: &str, n: u64, amount: u64, signature: &str) -> Bound {
     let offer: Offer = serde_json::from_value(json!({
         "scheme": "exact", "network": network, "amount": amount.to_string(), "asset": ASSET,
         "payTo": PAY_TO, "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"},
@@ -43,17 +57,17 @@ pub fn payment_of(network: &Network, n: u64, amount: u64, signature: &str) -> Bo
     let address = |text| Address::on(network, text).unwrap();
     let only = Move {
         asset: address(ASSET),
-        from: address(PAYER),
+        from: address(payer),
         to: address(PAY_TO),
         amount: Amount::from(amount),
     };
     let effects = Effects {
         scheme: "exact".into(),
         network: network.clone(),
-        payer: address(PAYER),
+        payer: address(payer),
         moves: vec![only],
         window: Window { opens: NOW.minus(60), closes: CLOSES },
-        key: PaymentKey::new(network, &[ASSET, PAYER, &n.to_string()]),
+        key: PaymentKey::new(network, &[ASSET, payer, &n.to_string()]),
     };
     Presented::new(offer, payment).unwrap().bind(effects).unwrap()
 }
@@ -88,13 +102,31 @@ pub fn settlement(payment: &Bound, transaction: &str) -> Settlement {
     }
 }
 
-/// A transaction of the account that the suite sends from, with `tag` in its hash and bytes.
+/// A transaction of [`SIGNER`], with `tag` in its hash and bytes.
 #[must_use]
 pub fn transaction(nonce: u64, tag: &str) -> SignedTransaction {
     SignedTransaction {
-        signer: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".into(),
+        signer: SIGNER.into(),
         nonce,
         hash: format!("0x{tag}"),
         raw: format!("raw {nonce} {tag}").into_bytes(),
     }
+}
+
+/// `transaction` with these payments, by their numbers, that may cost [`BID`] without a budget.
+#[must_use]
+pub fn batch(new: &[u64], again: &[u64], transaction: SignedTransaction) -> Batch {
+    Batch {
+        new: new.iter().copied().map(verified).collect(),
+        again: again.iter().copied().map(key).collect(),
+        transaction,
+        bid_gwei: BID,
+        budget_gwei: u64::MAX,
+    }
+}
+
+/// The key of the `n`-th payment.
+#[must_use]
+pub fn key(n: u64) -> PaymentKey {
+    payment(n).key().clone()
 }

@@ -14,11 +14,15 @@
     reason = "these are tests, though of another crate's: each name says what it shows"
 )]
 
+pub mod chain;
 pub mod claims;
 pub mod fixture;
 pub mod journal;
 pub mod model;
-mod plain;
+pub mod nonces;
+#[cfg(feature = "postgres")]
+pub mod postgres_server;
+pub mod replicas;
 pub mod shared;
 
 use std::future::Future;
@@ -54,12 +58,24 @@ impl Clock {
 /// The length of a lease in the suite, in milliseconds.
 pub const LEASE_MILLIS: u64 = 5_000;
 
-/// A new, empty store.
+/// A new, empty store: each test makes one by its expression and has it to itself, so that what makes it must give
+/// another one every time (a folder, a schema). What is left when it is dropped is the caller's to clean up.
 pub trait Site: Send + Sync {
     /// What opens it.
     type Ledger: Ledger + 'static;
 
-    /// Opens the store as another process would, with leases of [`LEASE_MILLIS`] by `clock`.
+    /// Opens the store as another process would, with leases of [`LEASE_MILLIS`] by `clock`; making it with the first
+    /// call, finding it there with each later one. What one call gave need not be dropped before the next.
+    ///
+    /// In [`shared_ledger_suite!`](crate::shared_ledger_suite):
+    /// - all that is opened at one site is one store, and each is a process of its own in it: with an instance id
+    ///   of its own, alive until [`LEASE_MILLIS`] after the time that its own clock shows, whatever another's shows;
+    /// - one opened by `clock.ahead(LEASE_MILLIS + 1)` finds all that were opened by `clock` dead, and they find it
+    ///   alive; none of them is told to stop, since they are processes that may only be asleep;
+    /// - dropping one ends its process as a shutdown does: what it held is free at once, and it is done when the drop
+    ///   returns.
+    ///
+    /// So the store has to compare leases by this clock, not by its server's.
     fn open(&self, clock: &Clock) -> impl Future<Output = Self::Ledger> + Send;
 }
 
@@ -87,16 +103,43 @@ macro_rules! ledger_suite {
         }
         $crate::suite_tests! { $site, journal:
             fa01_one_of_fifty_parallel_settlements_is_new
+            fa01_a_list_of_payments_is_answered_in_its_order
+            fa01_taken_lists_what_was_taken_before_and_nothing_else
+            fa01_a_batch_is_taken_once_however_many_try
+            fa01_what_stands_against_a_batch_is_told_in_order
             fa03_nothing_is_broadcast_that_was_not_signed
-            fa03_an_unfinished_settlement_keeps_all_that_it_needs
-            fa04_a_nonce_carries_one_payment
-            fa04_replaced_transactions_stay_in_the_history
-            fa06_a_rejected_transaction_frees_its_nonce
-            fa06_the_next_nonce_follows_the_highest_that_counts
+            i10_an_unfinished_settlement_keeps_all_that_it_needs
+            i10_a_batch_is_recorded_whole_or_not_at_all
             i18_a_finished_settlement_never_changes
-            open_lists_the_unfinished_of_one_network
+            i18_a_payment_that_another_carried_names_its_transaction
+            s10_states_move_as_they_may
+            open_lists_what_is_not_final_on_one_network
             only_an_unsigned_settlement_is_abandoned
+            pages_go_through_all_records_once
             a_ledger_that_can_be_written_is_healthy
+        }
+        $crate::suite_tests! { $site, nonces:
+            fa04_a_nonce_belongs_to_one_batch_for_ever
+            fa04_replaced_transactions_stay_in_the_history
+            fa04_the_same_transaction_once_more_changes_nothing
+            fa04_a_lease_is_confirmed_until_it_is_given_back
+            fa05_a_transaction_without_payments_spends_a_nonce
+            fa06_the_next_nonce_follows_the_highest
+            fa06_the_latest_transaction_of_each_nonce_is_told
+            s08_a_nonce_that_a_mined_transaction_spent_is_used_no_more
+            what_is_not_held_is_taken_by_who_signs_it
+        }
+        $crate::suite_tests! { $site, chain:
+            fa21_many_endings_are_recorded_at_once
+            fa21_the_same_ending_twice_is_one
+            fa21_what_is_in_final_blocks_is_final
+            fa21_a_reorg_takes_back_what_is_not_final
+            fa21_a_reorg_takes_back_only_its_block_and_later_ones
+            fa21_a_transaction_that_is_found_again_is_where_it_was_found_last
+            fa24_the_budget_runs_over_24_hours
+            fa24_what_a_transaction_cost_takes_the_place_of_its_bid
+            fa24_the_transactions_of_a_nonce_count_once
+            reverts_are_counted_for_each_payer
         }
     };
 }
@@ -113,9 +156,19 @@ macro_rules! shared_ledger_suite {
             rs09_a_process_that_ended_leaves_its_claims_at_once
             rs09_a_process_that_was_only_asleep_can_not_act
             rs33_a_live_process_s_claims_are_not_forgotten
-            fa01_two_processes_prepare_a_settlement_once
+        }
+        $crate::suite_tests! { $site, replicas:
+            fa01_two_processes_take_a_payment_once
             fa03_another_process_finds_the_same_bytes
+            fa04_two_processes_never_hold_one_account
             fa04_two_processes_never_share_a_nonce
+            fa04_a_process_that_was_only_asleep_can_not_sign
+            fa04_a_live_process_keeps_its_settlements
+            fa05_what_a_dead_process_left_is_taken_over
+            fa05_what_is_sent_from_a_leased_account_is_left_to_its_holder
+            fa06_a_dead_process_s_nonces_go_on_with_the_same_bytes
+            fa21_any_process_records_what_the_chain_says
+            fa24_processes_share_the_budget
         }
     };
 }

@@ -1,14 +1,13 @@
-//! Several processes on one store.
+//! Several processes on one store: the seller's half.
 
 use std::sync::Arc;
 
 use super::claims::{is_conflict, pay, present, take};
-use super::fixture::{CLOSES, hash, network, payment, settlement, transaction};
-use super::journal::{prepare, record, sign};
+use super::fixture::{CLOSES, hash, payment, settlement};
 use super::{Clock, LEASE_MILLIS, Site};
-use crate::{Claim, Claims as _, Journal as _, JournalState, LedgerError, Prepared};
+use crate::{Claim, Claims as _};
 
-async fn two<S: Site>(site: &S) -> [Arc<S::Ledger>; 2] {
+pub(super) async fn two<S: Site>(site: &S) -> [Arc<S::Ledger>; 2] {
     let clock = Clock::default();
     [Arc::new(site.open(&clock).await), Arc::new(site.open(&clock).await)]
 }
@@ -128,60 +127,4 @@ pub async fn rs33_a_live_process_s_claims_are_not_forgotten<S: Site>(site: &S) {
     let later = site.open(&clock.ahead(LEASE_MILLIS + 1)).await;
     assert_eq!(later.forget(CLOSES.plus(1)).await.unwrap(), 1);
     assert!(matches!(present(&later, 1).await, Claim::Resume(_)));
-}
-
-pub async fn fa01_two_processes_prepare_a_settlement_once<S: Site>(site: &S) {
-    let ledgers = two(site).await;
-    for n in 0..10 {
-        let tasks: Vec<_> = (0..20)
-            .map(|task| {
-                let ledger = Arc::clone(&ledgers[task % 2]);
-                tokio::spawn(async move { prepare(&*ledger, n).await == Prepared::New })
-            })
-            .collect();
-        let mut new = 0;
-        for task in tasks {
-            new += u32::from(task.await.unwrap());
-        }
-        assert_eq!(new, 1);
-    }
-}
-
-pub async fn fa03_another_process_finds_the_same_bytes<S: Site>(site: &S) {
-    let [first, second] = two(site).await;
-    sign(&*first, 1, 7, "a1").await;
-    let found = second.open(&network()).await.unwrap();
-    assert_eq!(found, [record(&*first, 1).await]);
-    assert_eq!(found[0].transaction, Some(transaction(7, "a1")));
-    assert_eq!(found[0].state, JournalState::Signed);
-    drop((first, second));
-    let later = site.open(&Clock::default()).await;
-    assert_eq!(later.open(&network()).await.unwrap(), found);
-}
-
-pub async fn fa04_two_processes_never_share_a_nonce<S: Site>(site: &S) {
-    let ledgers = two(site).await;
-    let signer = transaction(0, "").signer;
-    let tasks: Vec<_> = (0..20)
-        .map(|n| {
-            let (ledger, signer) = (Arc::clone(&ledgers[usize::from(n % 2 == 1)]), signer.clone());
-            tokio::spawn(async move {
-                prepare(&*ledger, n).await;
-                loop {
-                    let nonce = ledger.next_nonce(&network(), &signer).await.unwrap().unwrap_or(0);
-                    match ledger.signed(payment(n).key(), transaction(nonce, &format!("{n}-{nonce}"))).await {
-                        Ok(()) => return nonce,
-                        Err(LedgerError::Conflict { .. }) => {}
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            })
-        })
-        .collect();
-    let mut nonces = Vec::new();
-    for task in tasks {
-        nonces.push(task.await.unwrap());
-    }
-    nonces.sort_unstable();
-    assert_eq!(nonces, (0..20).collect::<Vec<_>>());
 }

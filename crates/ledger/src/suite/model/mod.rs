@@ -1,19 +1,19 @@
 //! Random operations against a ledger and against a plain model of it.
 
-use std::collections::BTreeMap;
+mod books;
+mod journal;
+mod plain;
+
 use std::fmt::Debug;
 use std::future::Future;
 
 use proptest::prelude::*;
 use tollway_protocol::door::UnixTime;
 
-use super::fixture::{
-    CLOSES, NOW, hash as transaction_hash, network, payment, payment_of, request, settlement, transaction,
-    verified,
-};
-use super::plain::{Model, Row, Settling, Signed, State};
+use super::fixture::{CLOSES, hash as transaction_hash, network, payment, payment_of, request, settlement};
 use super::{Clock, Site};
-use crate::{Claim, Claimed, Ending, LedgerError, Paid, Prepared};
+use crate::{Claim, Claimed, LedgerError, Paid};
+use plain::{Model, Row, State};
 
 const PAYMENTS: u64 = 3;
 
@@ -35,19 +35,8 @@ pub enum Op {
     Forget {
         late: bool,
     },
-    Prepare(u64),
-    Sign {
-        payment: u64,
-        nonce: u64,
-        tag: u8,
-    },
-    Broadcast(u64),
-    Finish {
-        payment: u64,
-        settled: bool,
-    },
-    Rejected(u64),
-    AbandonSettlement(u64),
+    /// Something of the facilitator's half.
+    Journal(journal::Op),
     /// The process ends and another one opens the store.
     Reopen,
 }
@@ -66,15 +55,10 @@ pub fn ops(reopen: bool) -> impl Strategy<Value = Vec<Op>> {
         1 => any::<usize>().prop_map(Op::Release),
         2 => any::<usize>().prop_map(Op::Abandon),
         1 => any::<bool>().prop_map(|late| Op::Forget { late }),
-        3 => payment().prop_map(Op::Prepare),
-        5 => (payment(), 0..4u64, 0..3u8).prop_map(|(payment, nonce, tag)| Op::Sign { payment, nonce, tag }),
-        2 => payment().prop_map(Op::Broadcast),
-        1 => (payment(), any::<bool>()).prop_map(|(payment, settled)| Op::Finish { payment, settled }),
-        2 => payment().prop_map(Op::Rejected),
-        1 => payment().prop_map(Op::AbandonSettlement),
+        16 => journal::ops().prop_map(Op::Journal),
     ];
-    let op = if reopen { prop_oneof![14 => op, 1 => Just(Op::Reopen)].boxed() } else { op.boxed() };
-    prop::collection::vec(op, 1..60)
+    let op = if reopen { prop_oneof![18 => op, 1 => Just(Op::Reopen)].boxed() } else { op.boxed() };
+    prop::collection::vec(op, 1..80)
 }
 
 #[derive(Debug)]
@@ -83,7 +67,7 @@ enum Hold {
     Paid(Box<Paid>),
 }
 
-fn agree<T: Debug>(result: &Result<T, LedgerError>, expected: bool, op: &Op) {
+fn agree<T: Debug>(result: &Result<T, LedgerError>, expected: bool, op: &impl Debug) {
     match result {
         Ok(_) => assert!(expected, "{op:?} was let through"),
         Err(LedgerError::Conflict { .. }) => assert!(!expected, "{op:?}: {result:?}"),
@@ -96,6 +80,7 @@ struct Run<L> {
     ledger: L,
     model: Model,
     holds: Vec<(u64, u64, Hold)>,
+    journal: journal::Run,
 }
 
 const BEFORE_PAID: &[State] = &[State::Claimed, State::Settling];
@@ -231,115 +216,9 @@ impl<L: crate::Ledger> Run<L> {
         assert_eq!(self.ledger.forget(now).await.unwrap(), gone as u64);
     }
 
-    async fn journal(&mut self, op: &Op) {
-        match *op {
-            Op::Prepare(n) => {
-                let prepared = self.ledger.prepare(&verified(n), NOW).await.unwrap();
-                assert_eq!(prepared == Prepared::New, !self.model.journal.contains_key(&n), "{op:?}");
-                self.model.prepared += 1;
-                let order = self.model.prepared;
-                self.model.journal.entry(n).or_insert(Settling { order, ..Settling::default() });
-            }
-            Op::Sign { payment: n, nonce, tag } => {
-                let transaction = transaction(nonce, &format!("{n}-{nonce}-{tag}"));
-                let taken = self.model.journal.iter().any(|(other, settling)| {
-                    *other != n
-                        && settling.attempts.iter().any(|a| !a.rejected && a.transaction.nonce == nonce)
-                });
-                let may = self.model.unfinished(n).filter(|_| !taken);
-                agree(&self.ledger.signed(payment(n).key(), transaction.clone()).await, may.is_some(), op);
-                if let Some(settling) = may {
-                    let same = |a: &Signed| a.transaction.hash == transaction.hash;
-                    settling
-                        .attempts
-                        .iter_mut()
-                        .filter(|a| !a.rejected && !same(a))
-                        .for_each(|a| a.replaced = true);
-                    match settling.attempts.iter_mut().find(|a| same(a)) {
-                        Some(again) => (again.replaced, again.rejected) = (false, false),
-                        None => settling.attempts.push(Signed {
-                            transaction,
-                            sent: false,
-                            replaced: false,
-                            rejected: false,
-                        }),
-                    }
-                }
-            }
-            Op::Broadcast(n) => {
-                let may = self.model.journal.get_mut(&n);
-                let may = may.filter(|s| s.ended.is_some() || s.latest().is_some());
-                agree(&self.ledger.broadcast(payment(n).key()).await, may.is_some(), op);
-                if let Some(latest) = may.and_then(Settling::latest_mut) {
-                    latest.sent = true;
-                }
-            }
-            Op::Finish { payment: n, settled } => {
-                let hash = format!("0x{n}-end");
-                let ending = if settled {
-                    Ending::Settled { hash }
-                } else {
-                    let reason = tollway_protocol::Code::new("invalid_transaction_state");
-                    Ending::Failed { reason, message: String::new(), hash: Some(hash) }
-                };
-                let may = self.model.journal.get_mut(&n).filter(|s| s.ended.is_none_or(|e| e == settled));
-                agree(&self.ledger.finish(payment(n).key(), ending).await, may.is_some(), op);
-                if let Some(settling) = may {
-                    settling.ended = Some(settled);
-                }
-            }
-            Op::Rejected(n) => {
-                let may = self.model.unfinished(n).filter(|s| s.latest().is_some());
-                agree(&self.ledger.rejected(payment(n).key()).await, may.is_some(), op);
-                if let Some(settling) = may {
-                    settling.latest_mut().unwrap().rejected = true;
-                    if let Some(back) = settling.attempts.iter_mut().rfind(|a| !a.rejected) {
-                        back.replaced = false;
-                    }
-                }
-            }
-            Op::AbandonSettlement(n) => {
-                let may =
-                    self.model.journal.get(&n).is_none_or(|s| s.ended.is_none() && s.attempts.is_empty());
-                agree(&self.ledger.abandon_settlement(payment(n).key()).await, may, op);
-                if may {
-                    self.model.journal.remove(&n);
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Compares all that can be read.
     async fn compare(&mut self) {
-        let signer = transaction(0, "").signer;
-        let (mut open, mut settled, mut next) = (BTreeMap::new(), 0, None);
-        for (n, settling) in &self.model.journal {
-            let key = payment(*n).key().clone();
-            let record = self.ledger.settlement(&key).await.unwrap().unwrap();
-            assert_eq!(record.state, settling.state());
-            assert_eq!(record.transaction, settling.latest().map(|a| a.transaction.clone()));
-            let history = self.ledger.history(&key).await.unwrap();
-            assert_eq!(history.len(), settling.attempts.len());
-            for (told, known) in history.iter().zip(&settling.attempts) {
-                assert_eq!(told.transaction, known.transaction);
-                assert_eq!(
-                    (told.sent, told.replaced, told.rejected),
-                    (known.sent, known.replaced, known.rejected)
-                );
-                if !known.rejected {
-                    next = next.max(Some(known.transaction.nonce + 1));
-                }
-            }
-            match settling.ended {
-                None => drop(open.insert(settling.order, key)),
-                Some(ended) => settled += usize::from(ended),
-            }
-        }
-        let told: Vec<_> = self.ledger.open(&network()).await.unwrap().into_iter().map(|r| r.key).collect();
-        assert_eq!(told, open.into_values().collect::<Vec<_>>());
-        assert_eq!(self.ledger.settlements(&network()).await.unwrap().len(), settled);
-        assert_eq!(self.ledger.next_nonce(&network(), &signer).await.unwrap(), next);
+        self.journal.compare(&self.ledger).await;
         assert_eq!(self.ledger.forget(UnixTime(0)).await.unwrap(), 0);
     }
 }
@@ -347,7 +226,12 @@ impl<L: crate::Ledger> Run<L> {
 /// Does `ops` to a new store and to the model, and compares after each.
 pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
     let clock = Clock::default();
-    let mut run = Run { ledger: site.open(&clock).await, model: Model::default(), holds: Vec::new() };
+    let mut run = Run {
+        ledger: site.open(&clock).await,
+        model: Model::default(),
+        holds: Vec::new(),
+        journal: journal::Run::default(),
+    };
     for op in ops {
         match op {
             Op::Claim { payment, route, signature } => run.claim(payment, route, signature).await,
@@ -365,8 +249,9 @@ pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
                     .values_mut()
                     .filter(|row| row.state != State::Delivered)
                     .for_each(|row| row.turn = None);
+                run.journal.end();
             }
-            _ => run.journal(&op).await,
+            Op::Journal(ref op) => run.journal.apply(&run.ledger, op).await,
         }
         run.compare().await;
     }

@@ -1,8 +1,6 @@
-//! What a ledger should hold, in maps.
+//! What the seller's half should hold, in maps.
 
 use std::collections::BTreeMap;
-
-use crate::{JournalState, SignedTransaction};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum State {
@@ -22,48 +20,11 @@ pub(super) struct Row {
     pub(super) hash: Option<String>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Signed {
-    pub(super) transaction: SignedTransaction,
-    pub(super) sent: bool,
-    pub(super) replaced: bool,
-    pub(super) rejected: bool,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    pub(super) order: u64,
-    pub(super) attempts: Vec<Signed>,
-    pub(super) ended: Option<bool>,
-}
-
-impl Settling {
-    pub(super) fn latest(&self) -> Option<&Signed> {
-        self.attempts.iter().find(|a| !a.replaced && !a.rejected)
-    }
-
-    pub(super) fn latest_mut(&mut self) -> Option<&mut Signed> {
-        self.attempts.iter_mut().find(|a| !a.replaced && !a.rejected)
-    }
-
-    pub(super) fn state(&self) -> JournalState {
-        match (self.ended, self.latest()) {
-            (Some(true), _) => JournalState::Settled,
-            (Some(false), _) => JournalState::Failed,
-            (None, None) => JournalState::Prepared,
-            (None, Some(latest)) if latest.sent => JournalState::Broadcast,
-            (None, Some(_)) => JournalState::Signed,
-        }
-    }
-}
-
-/// What a ledger should hold.
+/// What the seller's half should hold.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) rows: BTreeMap<u64, Row>,
-    pub(super) journal: BTreeMap<u64, Settling>,
     pub(super) turns: u64,
-    pub(super) prepared: u64,
     pub(super) delivered: BTreeMap<u64, u32>,
 }
 
@@ -87,9 +48,5 @@ impl Model {
         if self.rows.get(&n).is_some_and(|row| row.turn == Some(turn)) {
             self.give_back(n);
         }
-    }
-
-    pub(super) fn unfinished(&mut self, n: u64) -> Option<&mut Settling> {
-        self.journal.get_mut(&n).filter(|settling| settling.ended.is_none())
     }
 }

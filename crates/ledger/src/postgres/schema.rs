@@ -1,0 +1,221 @@
+//! The tables, and how one build's become the next one's while both run.
+//!
+//! Every step only adds, so that the build before it goes on with the tables that it knows, or says from which
+//! version on a build can do with them (`compatible_from`). A build refuses a store only when that is later than itself.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::failure::{Failure, get};
+use super::session::{Connector, Session};
+use crate::LedgerError;
+
+/// A step from one version to the next, never edited once released.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    sql: &'static str,
+    /// The earliest version whose build can use the tables after it.
+    compatible_from: i32,
+}
+
+const STEPS: &[Step] = &[Step { sql: FIRST, compatible_from: 1 }];
+
+const FIRST: &str = "
+CREATE TABLE instances (
+    id bytea PRIMARY KEY,
+    alive_until bigint NOT NULL,
+    beat bigint NOT NULL
+);
+
+CREATE TABLE claims (
+    key text COLLATE \"C\" PRIMARY KEY,
+    network text NOT NULL,
+    request bytea NOT NULL,
+    terms bytea NOT NULL,
+    presented bytea NOT NULL,
+    offer text NOT NULL,
+    state text NOT NULL CHECK (state IN ('claimed', 'settling', 'settled', 'delivered')),
+    holder bytea,
+    turn bigint NOT NULL,
+    hash text,
+    settlement text,
+    keep_until bigint NOT NULL,
+    CHECK ((state IN ('settled', 'delivered')) = (settlement IS NOT NULL))
+);
+CREATE INDEX claims_forgettable ON claims (keep_until) WHERE state IN ('claimed', 'delivered');
+
+CREATE TABLE transactions (
+    id bigserial PRIMARY KEY,
+    network text NOT NULL,
+    signer text NOT NULL,
+    nonce bigint NOT NULL CHECK (nonce >= 0),
+    hash text NOT NULL,
+    raw bytea NOT NULL,
+    sent boolean NOT NULL DEFAULT false,
+    replaced boolean NOT NULL DEFAULT false,
+    members bigint NOT NULL,
+    hour bigint NOT NULL,
+    bid bigint NOT NULL,
+    counted bigint NOT NULL,
+    block bigint,
+    fee bigint,
+    UNIQUE (network, hash),
+    CHECK ((block IS NULL) = (fee IS NULL))
+);
+CREATE INDEX transactions_by_nonce ON transactions (network, lower(signer), nonce);
+CREATE UNIQUE INDEX transactions_latest ON transactions (network, lower(signer), nonce) WHERE NOT replaced;
+
+CREATE TABLE settlements (
+    id bigserial PRIMARY KEY,
+    key text COLLATE \"C\" NOT NULL UNIQUE,
+    network text NOT NULL,
+    payer text NOT NULL,
+    state text NOT NULL CHECK (state IN ('prepared', 'signed', 'broadcast', 'settled', 'failed')),
+    holder bytea,
+    request text NOT NULL,
+    latest bigint REFERENCES transactions (id) DEFERRABLE INITIALLY DEFERRED,
+    hash text,
+    block bigint,
+    is_final boolean NOT NULL DEFAULT false,
+    reason text,
+    message text,
+    reverts bigint NOT NULL DEFAULT 0,
+    created bigint NOT NULL,
+    ended bigint,
+    CHECK (state <> 'settled' OR (hash IS NOT NULL AND block IS NOT NULL)),
+    CHECK ((state = 'failed') = (reason IS NOT NULL)),
+    CHECK (block IS NULL OR state = 'settled'),
+    CHECK (state = 'settled' OR is_final = (state = 'failed')),
+    CHECK ((state IN ('settled', 'failed')) = (ended IS NOT NULL)),
+    CHECK (ended IS NULL OR holder IS NULL)
+);
+CREATE INDEX settlements_unfinished ON settlements (network, id)
+    WHERE state IN ('prepared', 'signed', 'broadcast');
+CREATE INDEX settlements_not_final ON settlements (network, block) WHERE state = 'settled' AND NOT is_final;
+CREATE INDEX settlements_by_time ON settlements (created);
+CREATE INDEX settlements_reverted ON settlements (network, payer, created) WHERE reverts > 0;
+
+CREATE TABLE carried (
+    carrier bigint NOT NULL REFERENCES transactions (id),
+    place bigint NOT NULL,
+    settlement bigint NOT NULL REFERENCES settlements (id),
+    reverted boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (carrier, place)
+);
+CREATE UNIQUE INDEX carried_by_settlement ON carried (settlement, carrier);
+
+CREATE TABLE leases (
+    network text NOT NULL,
+    signer text NOT NULL CHECK (signer = lower(signer)),
+    holder bytea,
+    turn bigint NOT NULL,
+    PRIMARY KEY (network, signer)
+);
+
+CREATE TABLE gas (
+    network text NOT NULL,
+    hour bigint NOT NULL,
+    gwei bigint NOT NULL,
+    PRIMARY KEY (network, hour)
+);
+";
+
+/// How often to wait for other processes' locks.
+const TRIES: u32 = 20;
+
+fn version() -> i32 {
+    i32::try_from(STEPS.len()).unwrap_or(i32::MAX)
+}
+
+/// Whether this build can use a store that asks for `compatible_from`.
+pub(super) fn fits(compatible_from: i32) -> Result<(), LedgerError> {
+    if compatible_from <= version() {
+        return Ok(());
+    }
+    Err(LedgerError::Damaged(format!(
+        "its schema needs version {compatible_from}, this build knows up to {}: use a newer build",
+        version()
+    )))
+}
+
+/// Connects to a store whose schema this build can use, bringing it up to date first.
+pub(super) async fn open(connector: &Connector) -> Result<Session, LedgerError> {
+    let opened = async {
+        let session = connector.connect().await?;
+        migrate(&session, &connector.schema, STEPS).await?;
+        Ok(session)
+    };
+    opened.await.map_err(|failure: Failure| failure.into())
+}
+
+async fn migrate(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failure> {
+    let mut tries = 0;
+    loop {
+        if known(db, schema).await?.is_some_and(|known| known >= steps.len()) {
+            return Ok(());
+        }
+        match step(db, schema, steps).await {
+            Ok(()) => {}
+            // Someone's long transaction: others must not queue behind this one, so it comes again.
+            Err(failure) if (failure.is_locked_out() || failure.is_crossed()) && tries < TRIES => {
+                tries += 1;
+                sleep(Duration::from_millis(100)).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// The store's version, if it has the tables; refuses one that is too new.
+async fn known(db: &Session, schema: &str) -> Result<Option<usize>, Failure> {
+    let sql = "SELECT to_regclass(format('%I.schema', $1::text)) IS NOT NULL AS made";
+    let made = db.row(sql, &[&schema]).await?;
+    if !made.map_or(Ok(false), |row| get(&row, "made"))? {
+        return Ok(None);
+    }
+    let row = db.row("SELECT version, compatible_from FROM schema", &[]).await?;
+    let Some(row) = row else { return Ok(None) };
+    fits(get(&row, "compatible_from")?)?;
+    Ok(Some(usize::try_from(get::<i32>(&row, "version")?).unwrap_or_default()))
+}
+
+/// Takes the next step, unless another process has by now.
+async fn step(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failure> {
+    let result = async {
+        db.batch("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'").await?;
+        // One after the other, whatever they find; the lock goes with the transaction.
+        db.query("SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' tollway schema', 0))", &[&schema])
+            .await?;
+        let there = "SELECT 1 FROM pg_namespace WHERE nspname = $1::text";
+        if db.row(there, &[&schema]).await?.is_none() {
+            db.batch(&format!("CREATE SCHEMA {schema}")).await?;
+        }
+        let known = known(db, schema).await?;
+        if known.is_none() {
+            db.batch(
+                "CREATE TABLE schema (
+                     one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL,
+                     compatible_from integer NOT NULL
+                 );
+                 INSERT INTO schema (version, compatible_from) VALUES (0, 0)",
+            )
+            .await?;
+        }
+        let known = known.unwrap_or_default();
+        if let Some(step) = steps.get(known) {
+            db.batch(step.sql).await?;
+            let next = i32::try_from(known).unwrap_or(i32::MAX).saturating_add(1);
+            let sql = "UPDATE schema SET version = $1, compatible_from = greatest(compatible_from, $2)";
+            db.execute(sql, &[&next, &step.compatible_from]).await?;
+        }
+        db.batch("COMMIT").await
+    };
+    match result.await {
+        Err(failure) if !failure.is_disconnected() => {
+            db.batch("ROLLBACK").await?;
+            Err(failure)
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,260 @@
+//! The facilitator's half, run against [`Books`].
+
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use tollway_protocol::Code;
+use tollway_protocol::door::UnixTime;
+
+use super::agree;
+use super::books::{Asked, Books, Carrier, End, Expected};
+use crate::suite::fixture::{NOW, PAYER, SIGNER, batch, key, network, transaction, verified};
+use crate::{
+    Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, LedgerError, Mined, Prepared,
+    Signing,
+};
+
+const PAYMENTS: [u64; 5] = [0, 1, 2, 3, 4];
+/// What a day's transactions may cost, in gwei.
+const BUDGET: u64 = 1_500;
+
+/// Something done to the facilitator's half. Transactions are named by their nonce and a number.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Prepare { payments: Vec<u64>, held: bool },
+    Sign { stale: bool, new: Vec<u64>, again: Vec<u64>, of: (u64, u8), bid: u64 },
+    Sent((u64, u8)),
+    Finish { found: Vec<Found>, endings: Vec<(u64, bool, (u64, u8), u64)> },
+    TakeBack(Vec<u64>),
+    Finalize(u64),
+    Abandon(u64),
+    TakeOver(u32),
+    GiveBack,
+    Hours(u64),
+}
+
+/// A transaction in a block.
+#[derive(Debug, Clone)]
+pub struct Found {
+    of: (u64, u8),
+    block: u64,
+    fee: u64,
+    reverted: Vec<u64>,
+}
+
+pub(super) fn ops() -> impl Strategy<Value = Op> {
+    let some = || subsequence(PAYMENTS.to_vec(), 0..=3);
+    let one = || 0..PAYMENTS.len() as u64;
+    let of = || (0..4_u64, 0..3_u8);
+    let found = (of(), 1..8_u64, 0..900_u64, some());
+    let found = found.prop_map(|(of, block, fee, reverted)| Found { of, block, fee, reverted });
+    let ending = (one(), prop::bool::weighted(0.8), of(), 1..8_u64);
+    let finish = (prop::collection::vec(found, 0..3), prop::collection::vec(ending, 0..4));
+    let none = || Just(Vec::new());
+    let sign = (prop::bool::weighted(0.05), prop_oneof![some(), none()], prop_oneof![some(), none()], of());
+    prop_oneof![
+        2 => (some(), any::<bool>()).prop_map(|(payments, held)| Op::Prepare { payments, held }),
+        8 => (sign, 1..700_u64)
+            .prop_map(|((stale, new, again, of), bid)| Op::Sign { stale, new, again, of, bid }),
+        3 => of().prop_map(Op::Sent),
+        4 => finish.prop_map(|(found, endings)| Op::Finish { found, endings }),
+        2 => some().prop_map(Op::TakeBack),
+        1 => (0..8_u64).prop_map(Op::Finalize),
+        1 => one().prop_map(Op::Abandon),
+        1 => (0..4_u32).prop_map(Op::TakeOver),
+        1 => Just(Op::GiveBack),
+        1 => (1..14_u64).prop_map(Op::Hours),
+    ]
+}
+
+fn tag((nonce, number): (u64, u8)) -> String {
+    format!("{nonce}-{number}")
+}
+
+/// The books beside the leases that the ledger gave.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    books: Books,
+    /// The current one last; none before the first, or after the process ended.
+    leases: Vec<Lease>,
+    current: bool,
+}
+
+fn state(attempt: &Attempt) -> (String, u64, Vec<u64>, bool, bool, Option<u64>) {
+    let number = |n: &u64| attempt.carries.contains(&key(*n));
+    let place = |n: &u64| attempt.carries.iter().position(|carried| *carried == key(*n));
+    let mut members: Vec<_> = PAYMENTS.into_iter().filter(number).collect();
+    members.sort_unstable_by_key(place);
+    assert_eq!(members.len(), attempt.carries.len());
+    let Attempt { transaction, sent, replaced, block, .. } = attempt;
+    (transaction.hash.clone(), transaction.nonce, members, *sent, *replaced, *block)
+}
+
+fn expected(carrier: &Carrier) -> (String, u64, Vec<u64>, bool, bool, Option<u64>) {
+    let Carrier { nonce, tag, members, sent, replaced, mined, .. } = carrier;
+    (format!("0x{tag}"), *nonce, members.clone(), *sent, *replaced, mined.map(|(block, _)| block))
+}
+
+impl Run {
+    /// The process ended: what it held is nobody's.
+    pub(super) fn end(&mut self) {
+        self.current = false;
+        self.books.entries.values_mut().for_each(|entry| entry.held = false);
+    }
+
+    pub(super) async fn apply(&mut self, ledger: &impl Journal, op: &Op) {
+        let now = self.books.now();
+        match op {
+            Op::Prepare { payments, held } => {
+                let all: Vec<_> = payments.iter().copied().map(verified).collect();
+                let answers = ledger.prepare(&all, *held, NOW).await.unwrap();
+                assert_eq!(answers.len(), payments.len());
+                for (n, answer) in payments.iter().zip(answers) {
+                    assert_eq!(self.books.take(*n, *held), answer == Prepared::New, "{op:?}");
+                }
+            }
+            Op::Sign { .. } => self.sign(ledger, op).await,
+            Op::Sent(of) => {
+                let result = ledger.sent(&network(), &format!("0x{}", tag(*of))).await;
+                agree(&result, self.books.sent(&tag(*of)), op);
+            }
+            Op::Finish { found, endings } => self.finish(ledger, op, found, endings).await,
+            Op::TakeBack(payments) => {
+                let keys: Vec<_> = payments.iter().copied().map(key).collect();
+                agree(&ledger.reopen(&keys).await, self.books.take_back(payments), op);
+            }
+            Op::Finalize(block) => {
+                let finalized = ledger.finalize(&network(), *block).await.unwrap();
+                assert_eq!(finalized, self.books.finalize(*block), "{op:?}");
+            }
+            Op::Abandon(n) => {
+                agree(&ledger.abandon_settlement(&key(*n)).await, self.books.abandon(*n), op);
+            }
+            Op::TakeOver(limit) => {
+                let taken = ledger.take_over(&network(), *limit).await.unwrap();
+                let keys: Vec<_> = self.books.take_over(*limit as usize).into_iter().map(key).collect();
+                assert_eq!(taken.into_iter().map(|record| record.key).collect::<Vec<_>>(), keys);
+            }
+            Op::GiveBack => {
+                if let Some(lease) = self.leases.last() {
+                    ledger.give_back(lease).await.unwrap();
+                    self.current = false;
+                }
+            }
+            Op::Hours(hours) => self.books.hour += hours,
+        }
+        assert_eq!(ledger.spent_gwei(&network(), self.books.now()).await.unwrap(), self.books.spent());
+        assert!(self.books.now() >= now);
+    }
+
+    async fn sign(&mut self, ledger: &impl Journal, op: &Op) {
+        let Op::Sign { stale, new, again, of, bid } = op else { return };
+        let lease = if *stale {
+            let Some(lease) = self.leases.first() else { return };
+            lease.clone()
+        } else {
+            let lease = ledger.lease(&network(), SIGNER).await.unwrap().unwrap();
+            let known = self.leases.last().is_some_and(|last| *last == lease);
+            assert_eq!(known, self.current, "a lease is the last one while it is held, and a new one else");
+            if !known {
+                assert!(!self.leases.contains(&lease));
+                self.leases.push(lease.clone());
+            }
+            self.current = true;
+            lease
+        };
+        let leased = self.current && self.leases.last() == Some(&lease);
+        let tag = tag(*of);
+        let batch =
+            Batch { bid_gwei: *bid, budget_gwei: BUDGET, ..batch(new, again, transaction(of.0, &tag)) };
+        let result = ledger.sign(&lease, batch, self.books.now()).await;
+        let (nonce, bid, budget) = (of.0, *bid, BUDGET);
+        let asked = Asked { leased, new, again, nonce, tag: &tag, bid, budget };
+        match (self.books.sign(&asked), result) {
+            (Expected::Is(expected), Ok(signing)) => assert_eq!(signing, expected, "{op:?}"),
+            (Expected::Taken(taken), Ok(Signing::Taken(records))) => {
+                let keys: Vec<_> = records.into_iter().map(|record| record.key).collect();
+                assert_eq!(keys, taken.into_iter().map(key).collect::<Vec<_>>());
+            }
+            (Expected::Conflict, Err(LedgerError::Conflict { .. })) => {}
+            (expected, result) => panic!("{op:?}: {result:?}, not {expected:?}"),
+        }
+    }
+
+    async fn finish(
+        &mut self,
+        ledger: &impl Journal,
+        op: &Op,
+        found: &[Found],
+        endings: &[(u64, bool, (u64, u8), u64)],
+    ) {
+        let mined: Vec<_> = found
+            .iter()
+            .map(|found| Mined {
+                hash: format!("0x{}", tag(found.of)),
+                block: found.block,
+                fee_gwei: found.fee,
+                reverted: found.reverted.iter().copied().map(key).collect(),
+            })
+            .collect();
+        let told: Vec<_> = endings
+            .iter()
+            .map(|(n, settled, of, block)| {
+                let hash = format!("0x{}", tag(*of));
+                let reason = Code::new("invalid_transaction_state");
+                let ending = match settled {
+                    true => Ending::Settled { hash, block: *block },
+                    false => Ending::Failed { reason, message: String::new(), hash: Some(hash) },
+                };
+                (key(*n), ending)
+            })
+            .collect();
+        let answers = ledger.finish(&network(), &mined, &told, self.books.now()).await.unwrap();
+        assert_eq!(answers.len(), endings.len());
+        for found in found {
+            self.books.mine(&tag(found.of), found.block, found.fee, &found.reverted);
+        }
+        for ((n, settled, of, block), answer) in endings.iter().zip(answers) {
+            let (tag, block) = (tag(*of), *block);
+            let end = if *settled { End::Settled { tag, block } } else { End::Failed { tag } };
+            agree(&answer, self.books.end(*n, &end), op);
+        }
+    }
+
+    /// Compares all that can be read.
+    pub(super) async fn compare(&self, ledger: &impl Journal) {
+        let mut records = Vec::new();
+        for (n, entry) in self.books.in_order() {
+            let record = ledger.settlement(&key(n)).await.unwrap().unwrap();
+            let history = ledger.history(&key(n)).await.unwrap();
+            let told: Vec<_> = history.iter().map(state).collect();
+            assert_eq!(told, self.books.history(n).map(expected).collect::<Vec<_>>());
+            let latest = self.books.history(n).last().map(|latest| latest.tag.clone());
+            assert_eq!((record.state, record.block), (entry.state, entry.block));
+            assert_eq!((record.is_final, record.fee_gwei), (entry.is_final, self.books.fee(n)));
+            let holder = if entry.held { Holder::This } else { Holder::Nobody };
+            assert_eq!((record.holder, record.ended.is_some()), (holder, entry.is_finished()));
+            let hash = entry.told.clone().or(latest.clone()).map(|tag| format!("0x{tag}"));
+            assert_eq!(record.hash, hash);
+            assert_eq!(record.transaction.as_ref(), history.last().map(|attempt| &attempt.transaction));
+            assert_eq!(record.transaction.is_some(), latest.is_some());
+            records.push(record);
+        }
+        let gone = PAYMENTS.into_iter().filter(|n| !self.books.entries.contains_key(n));
+        for n in gone {
+            assert_eq!(ledger.settlement(&key(n)).await.unwrap(), None);
+        }
+        assert_eq!(ledger.page(&Filter::default(), 0, 99).await.unwrap(), records);
+        records.retain(|record| !record.is_final);
+        assert_eq!(ledger.open(&network()).await.unwrap(), records);
+        assert!(records.iter().all(|record| record.state != JournalState::Failed));
+        let mut latest: Vec<_> = self.books.carriers.iter().filter(|carrier| !carrier.replaced).collect();
+        latest.sort_unstable_by_key(|carrier| carrier.nonce);
+        let told = ledger.nonces(&network(), SIGNER, 0).await.unwrap();
+        let latest: Vec<_> = latest.into_iter().map(expected).collect();
+        assert_eq!(told.iter().map(state).collect::<Vec<_>>(), latest);
+        let next = ledger.next_nonce(&network(), SIGNER).await.unwrap();
+        assert_eq!(next, latest.last().map(|carrier| carrier.1 + 1));
+        let reverts = ledger.reverts(&network(), PAYER, UnixTime(0)).await.unwrap();
+        assert_eq!(reverts, self.books.reverts());
+    }
+}
