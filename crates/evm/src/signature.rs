@@ -90,6 +90,16 @@ impl Signature {
         }
     }
 
+    /// The bytes that a contract takes: 65 normalised ones, or the wallet's own without ERC-6492's wrapping.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Ecdsa { r, s, v } => [r.as_slice(), s.as_slice(), &[*v]].concat().into(),
+            Self::Contract(bytes) => bytes.clone(),
+            Self::Undeployed { inner, .. } => inner.clone(),
+        }
+    }
+
     /// The account whose key made this signature of `digest`, for a 65-byte one.
     #[cfg(feature = "facilitator")]
     #[must_use]

@@ -5,7 +5,7 @@ use alloy_sol_types::{SolStruct as _, SolValue as _};
 use serde::{Deserialize, Serialize};
 use tollway_protocol::assets::Asset;
 use tollway_protocol::bind::{Effects, Move, PaymentKey, Presented, Window};
-use tollway_protocol::door::{self, Amount, DoorError, UnixTime};
+use tollway_protocol::door::{self, Amount, DoorError};
 use tollway_protocol::json::Object;
 use tollway_protocol::{Dialect, Network, Reason, Refusal};
 
@@ -13,7 +13,10 @@ use crate::abi::TransferWithAuthorization;
 use crate::exact::SCHEME;
 use crate::signature::{MAX_SIGNATURE, Signature};
 
-/// A token's EIP-712 domain separator.
+/// The name of this transfer method in an offer's `extra.assetTransferMethod`.
+pub(crate) const METHOD: &str = "eip3009";
+
+/// A contract's EIP-712 domain separator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Domain(pub B256);
 
@@ -142,13 +145,7 @@ impl Authorization {
     /// As [`Authorization::decode`]; [`Reason::TransferNotSupported`] for another transfer method.
     pub fn effects(presented: &Presented) -> Result<(Self, Effects), Refusal> {
         let offer = presented.offer();
-        if offer.extra.get("assetTransferMethod").is_some_and(|method| method != "eip3009") {
-            return Err(Refusal::new(
-                Reason::TransferNotSupported,
-                "the offer's assetTransferMethod is not eip3009, the only one served",
-            )
-            .dialect(Dialect::ExactEvm));
-        }
+        crate::exact::same_method(offer, METHOD)?;
         let this = Self::decode(&presented.payment().payload)?;
         let effects = effects(&this.transfer, &offer.network, &offer.asset)
             .map_err(|error| Refusal::new(Reason::InvalidOffer, error.to_string()))?;
@@ -165,7 +162,7 @@ pub(crate) fn effects(
     // Lower case: the checksummed form costs a hash.
     let canonical = |address: Address| door::Address::on(network, &format!("{address:#x}"));
     let (payer, asset) = (canonical(transfer.from)?, door::Address::on(network, asset)?);
-    let seconds = |n: U256| UnixTime(u64::try_from(n).unwrap_or(u64::MAX));
+    let seconds = crate::exact::seconds;
     let nonce = transfer.nonce.to_string();
     Ok(Effects {
         scheme: SCHEME.to_owned(),

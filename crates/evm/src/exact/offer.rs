@@ -2,13 +2,15 @@
 
 use tollway_protocol::assets::{self, Asset};
 use tollway_protocol::bind::{Effects, Presented};
-use tollway_protocol::door::Address;
+use tollway_protocol::door::{Address, Amount};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::{Ask, AskError, SellerScheme};
 use tollway_protocol::wire::{Kind, Offer};
 use tollway_protocol::{Network, Refusal};
 
-use crate::exact::{Authorization, SCHEME};
+use crate::exact::authorization::METHOD;
+use crate::exact::{ExactPayload, SCHEME};
+use crate::{delegation, permit2};
 
 /// `exact` on every EVM network, for sellers.
 ///
@@ -59,35 +61,65 @@ impl SellerScheme for ExactSeller {
 
     fn offer(&self, ask: &Ask, kind: &Kind) -> Result<Offer, AskError> {
         let (asset, amount) = ask.price.resolve(&ask.network, &self.assets)?;
-        Address::on(&ask.network, &ask.pay_to).map_err(AskError::PayTo)?;
-        if !asset.eip3009 {
-            return Err(AskError::Incomplete(format!(
-                "{} on {} has no transferWithAuthorization, which exact needs here: choose another asset",
+        let asked = ask.extra.str("assetTransferMethod");
+        let method = asked.or_else(|| (!asset.eip3009).then_some(permit2::METHOD));
+        match method {
+            None | Some(METHOD) if !asset.eip3009 => Err(AskError::Incomplete(format!(
+                "{} on {} has no transferWithAuthorization: ask for transfer method permit2",
                 asset.symbol, ask.network
-            )));
+            ))),
+            None | Some(METHOD) if asset.domain.is_none() => {
+                Err(AskError::Incomplete(format!("{} has no EIP-712 name and version", asset.address)))
+            }
+            None | Some(METHOD | permit2::METHOD | delegation::METHOD) => {
+                offered(SCHEME, ask, kind, asset, amount, method)
+            }
+            Some(other) => Err(AskError::Incomplete(format!(
+                "assetTransferMethod `{other}` is none of eip3009, permit2 and erc7710"
+            ))),
         }
-        let (name, version) = asset.domain.ok_or_else(|| {
-            AskError::Incomplete(format!("{} has no EIP-712 name and version", asset.address))
-        })?;
-        let mut extra = Object::new().with("name", name).with("version", version);
-        for more in [&kind.extra, &ask.extra] {
-            extra.0.extend(more.0.iter().map(|(key, value)| (key.clone(), value.clone())));
-        }
-        Ok(Offer {
-            scheme: SCHEME.to_owned(),
-            network: ask.network.clone(),
-            amount,
-            asset: asset.address,
-            pay_to: ask.pay_to.clone(),
-            max_timeout_seconds: ask.max_timeout_seconds,
-            extra,
-            unknown: Object::new(),
-        })
     }
 
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
-        Authorization::effects(presented).map(|(_, effects)| effects)
+        ExactPayload::effects(presented).map(|(_, effects)| effects)
     }
+
+    fn extensions(&self, offer: &Offer, supported: &[String]) -> Object {
+        let by_permit2 = offer.extra.str("assetTransferMethod") == Some(permit2::METHOD);
+        if by_permit2 { permit2::declared(supported) } else { Object::new() }
+    }
+}
+
+/// An offer of `ask`, by `method` where it is to be named.
+pub(crate) fn offered(
+    scheme: &str,
+    ask: &Ask,
+    kind: &Kind,
+    asset: Asset,
+    amount: Amount,
+    method: Option<&str>,
+) -> Result<Offer, AskError> {
+    Address::on(&ask.network, &ask.pay_to).map_err(AskError::PayTo)?;
+    let mut extra = Object::new();
+    if let Some((name, version)) = asset.domain {
+        extra = extra.with("name", name).with("version", version);
+    }
+    for more in [&kind.extra, &ask.extra] {
+        extra.0.extend(more.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    if let Some(method) = method {
+        extra = extra.with("assetTransferMethod", method);
+    }
+    Ok(Offer {
+        scheme: scheme.to_owned(),
+        network: ask.network.clone(),
+        amount,
+        asset: asset.address,
+        pay_to: ask.pay_to.clone(),
+        max_timeout_seconds: ask.max_timeout_seconds,
+        extra,
+        unknown: Object::new(),
+    })
 }
 
 /// The asset of an offer, with the domain from our table when it is known there, and otherwise as

@@ -1,6 +1,7 @@
 //! One network: its node, what is known of it, and whether a payment would settle on it now.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,18 +14,29 @@ use tollway_protocol::{Network, Secret};
 
 use crate::abi::{Eip3009, MULTICALL3};
 use crate::exact::Domain;
-use crate::facilitator::rpc::{Call, Rpc, RpcError};
+use crate::facilitator::rpc::{Block, Call, Http, Rpc, RpcError, Transport};
+use crate::facilitator::share::Shared;
+
+/// What tells the time.
+pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// How a network is reached and what is allowed on it.
 pub struct ChainConfig {
     /// The network.
     pub network: Network,
-    /// The node's URL; may hold credentials, and is never printed.
-    pub rpc: Secret<String>,
+    /// The nodes' URLs, the preferred one first; may hold credentials, and are never printed.
+    pub rpc: Vec<Secret<String>>,
+    /// Other ways to nodes, after those at URLs.
+    pub transports: Vec<Arc<dyn Transport>>,
     /// Assets to settle besides the known ones of this network.
     pub assets: Vec<Asset>,
-    /// Blocks, the transaction's own counted, until a settlement counts as final. At least 1.
+    /// Blocks, the transaction's own counted, until a settlement is told. At least 1.
     pub confirmations: u64,
+    /// Blocks, the transaction's own counted, after which no reorg is expected any more. Until then a settlement is
+    /// looked at again, and taken back if its block is lost.
+    pub finality: u64,
+    /// From this atomic amount on, a second node must show the payment's transaction in the same block.
+    pub agree_above: Option<U256>,
     /// How often the chain is looked at while a transaction is on its way; about half a block.
     pub poll: Duration,
     /// How long one RPC call may take.
@@ -33,33 +45,84 @@ pub struct ChainConfig {
     pub gas_cap: u64,
     /// The highest price per gas that is bid, in wei.
     pub max_fee_per_gas: u128,
-    /// The most wei that may be bid for gas in 24 hours. Counted in this process.
+    /// The most wei that may be bid for gas in 24 hours, all processes on the ledger together.
     pub gas_budget_per_day: U256,
+    /// A balance of a sending account, in wei, below which an alarm is raised.
+    pub low_gas: U256,
+    /// The most payments in one transaction; 1 sends each alone.
+    pub batch: usize,
+    /// The most transactions of one account that are on their way at a time.
+    pub window: usize,
+    /// How long payments gather for a transaction while another is on its way; a tenth of a block unless set.
+    pub gather: Option<Duration>,
+    /// How long a transaction may wait for a block before more is bid for it.
+    pub bump_after: Duration,
+    /// How many times more is bid.
+    pub max_bumps: u32,
+    /// The most settlements on their way in this process.
+    pub in_flight: usize,
+    /// Reverts of one payer's payments, at our cost, after which it is refused for a day.
+    pub reverts_per_day: u64,
     /// Factories that may deploy a payer's wallet (ERC-6492); none by default.
     pub factories: Vec<Address>,
     /// How many blocks back a payment that someone else submitted is looked for: at least as many as are made in
     /// a payment's time.
     pub log_window: u64,
+    /// What tells the time: this machine, unless set.
+    pub clock: Clock,
 }
 
 impl ChainConfig {
-    /// The defaults for `network`.
+    /// The defaults for `network`, with one node.
     #[must_use]
     pub fn new(network: Network, rpc: Secret<String>) -> Self {
+        Self { rpc: vec![rpc], ..Self::without_node(network) }
+    }
+
+    /// The defaults for `network`, with no node yet.
+    #[must_use]
+    pub fn without_node(network: Network) -> Self {
         Self {
             network,
-            rpc,
+            rpc: Vec::new(),
+            transports: Vec::new(),
             assets: Vec::new(),
             confirmations: 1,
+            finality: 64,
+            agree_above: None,
             poll: Duration::from_millis(500),
             rpc_timeout: Duration::from_secs(8),
             gas_cap: 300_000,
             max_fee_per_gas: 500_000_000_000,
             gas_budget_per_day: U256::from(1_000_000_000_000_000_000u64),
+            low_gas: U256::from(10_000_000_000_000_000u64),
+            batch: 64,
+            window: 16,
+            gather: None,
+            bump_after: Duration::from_secs(15),
+            max_bumps: 6,
+            in_flight: 4096,
+            reverts_per_day: 3,
             factories: Vec::new(),
             log_window: 5_000,
+            clock: Arc::new(host_now),
         }
     }
+
+    fn ways(&self) -> Result<Vec<Arc<dyn Transport>>, &'static str> {
+        let mut ways: Vec<Arc<dyn Transport>> = Vec::new();
+        for url in &self.rpc {
+            ways.push(Arc::new(Http::new(url, self.rpc_timeout)?));
+        }
+        ways.extend(self.transports.iter().cloned());
+        if ways.is_empty() { Err("no RPC node is configured") } else { Ok(ways) }
+    }
+}
+
+/// The time of this machine.
+fn host_now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixTime(since.map_or(0, |d| d.as_secs()))
 }
 
 /// The network's configuration can't work.
@@ -78,9 +141,13 @@ pub struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) rpc: Rpc,
     pub(super) tokens: HashMap<Address, (Asset, Domain)>,
+    /// Verifications that wait for a call that they can share.
+    pub(super) shared: Shared,
     checked: OnceCell<()>,
     multicall: OnceCell<()>,
     block_time: AtomicU64,
+    /// How fast blocks come.
+    pace: Pace,
 }
 
 /// How far in the future a block's time is believed, in seconds.
@@ -109,9 +176,21 @@ impl Chain {
         if tokens.is_empty() {
             return Err(wrong("no asset with EIP-3009 is known here: configure one"));
         }
-        let rpc = Rpc::connect(&config.rpc, config.rpc_timeout).map_err(wrong)?;
-        let (checked, multicall, block_time) = (OnceCell::new(), OnceCell::new(), AtomicU64::new(0));
-        Ok(Self { chain_id, rpc, tokens, checked, multicall, block_time, config })
+        if config.batch == 0 || config.window == 0 {
+            return Err(wrong("batch and window must be at least 1"));
+        }
+        let rpc = Rpc::new(config.ways().map_err(wrong)?, config.rpc_timeout);
+        Ok(Self {
+            chain_id,
+            rpc,
+            tokens,
+            shared: Shared::default(),
+            checked: OnceCell::new(),
+            multicall: OnceCell::new(),
+            block_time: AtomicU64::new(0),
+            pace: Pace::default(),
+            config,
+        })
     }
 
     /// RPC round trips made so far.
@@ -120,14 +199,35 @@ impl Chain {
         self.rpc.trips()
     }
 
+    /// The time by this process's clock.
+    pub(crate) fn host_now(&self) -> UnixTime {
+        (self.config.clock)()
+    }
+
+    /// Learns time and pace from the latest block.
+    pub(crate) fn saw(&self, head: &Block) {
+        self.saw_block_at(head.timestamp.to());
+        self.pace.saw(head.number.to(), head.timestamp.to());
+    }
+
+    /// How long a block takes, as far as it is known.
+    pub(crate) fn block_interval(&self) -> Duration {
+        self.pace.interval()
+    }
+
     /// The later of `host`'s time and the latest block's: a block from the future means that our clock is behind.
     pub(crate) fn now(&self, host: UnixTime) -> UnixTime {
         host.max(UnixTime(self.block_time.load(Ordering::Relaxed)))
     }
 
+    /// The time of the latest block that was seen.
+    pub(crate) fn block_now(&self) -> UnixTime {
+        UnixTime(self.block_time.load(Ordering::Relaxed))
+    }
+
     /// Learns the time from a block, unless it is so far ahead that the node must be wrong.
     pub(crate) fn saw_block_at(&self, timestamp: u64) {
-        if timestamp <= super::host_now().plus(MAX_AHEAD_SECONDS).0 {
+        if timestamp <= self.host_now().plus(MAX_AHEAD_SECONDS).0 {
             self.block_time.store(timestamp, Ordering::Relaxed);
         }
     }
@@ -135,12 +235,24 @@ impl Chain {
     /// Checks, until it has once succeeded, that the node serves this chain and the tokens are what we think.
     pub(super) async fn check(&self) -> Result<(), RpcError> {
         let check = || async {
-            if self.rpc.chain_id().await? != self.chain_id {
-                return Err(RpcError::Unreachable("it serves another chain than configured"));
-            }
+            self.check_chain_id().await?;
             self.check_domains().await
         };
         self.checked.get_or_try_init(check).await.copied()
+    }
+
+    /// Every node that answers must serve this chain, and at least one must answer.
+    async fn check_chain_id(&self) -> Result<(), RpcError> {
+        let mut answered = Err(RpcError::Unreachable("no node is configured"));
+        for node in 0..self.rpc.nodes() {
+            match self.rpc.chain_id_of(node).await {
+                Ok(id) if id == self.chain_id => answered = Ok(()),
+                Ok(_) => return Err(RpcError::Unreachable("it serves another chain than configured")),
+                Err(error) if answered.is_err() => answered = Err(error),
+                Err(_) => {}
+            }
+        }
+        answered
     }
 
     /// Whether Multicall3 is there; asked again as long as it isn't.
@@ -177,8 +289,41 @@ impl Chain {
     pub(crate) async fn ready(&self) -> Result<(), RpcError> {
         self.check().await?;
         self.has_multicall().await?;
-        let block = self.rpc.block().await?;
-        self.saw_block_at(block.timestamp.to());
+        self.saw(&self.rpc.block().await?);
         Ok(())
+    }
+}
+
+/// How fast blocks come, from those that were seen.
+#[derive(Default)]
+struct Pace {
+    first: AtomicU64,
+    first_at: AtomicU64,
+    millis: AtomicU64,
+}
+
+impl Pace {
+    /// Blocks over which it is measured.
+    const OVER: u64 = 4;
+
+    fn saw(&self, number: u64, timestamp: u64) {
+        let (first, at) = (self.first.load(Ordering::Relaxed), self.first_at.load(Ordering::Relaxed));
+        let (blocks, seconds) = (number.saturating_sub(first), timestamp.saturating_sub(at));
+        if first == 0 || number < first || blocks >= Self::OVER {
+            if first != 0 && blocks >= Self::OVER {
+                let millis = seconds.saturating_mul(1000).checked_div(blocks).unwrap_or(0);
+                self.millis.store(millis.clamp(1, 60_000), Ordering::Relaxed);
+            }
+            self.first.store(number, Ordering::Relaxed);
+            self.first_at.store(timestamp, Ordering::Relaxed);
+        }
+    }
+
+    /// One second until it is known.
+    fn interval(&self) -> Duration {
+        match self.millis.load(Ordering::Relaxed) {
+            0 => Duration::from_secs(1),
+            millis => Duration::from_millis(millis),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether a payment would settle now: one round trip, and the surest reason when it wouldn't.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_sol_types::{Revert, SolCall as _, SolError as _};
 use tollway_protocol::bind::Effects;
@@ -14,24 +16,31 @@ use crate::signature::Signature;
 /// Gas that a simulation needs besides the transfer: the other reads, and Multicall3 itself.
 const READS_GAS: u64 = 200_000;
 
+/// Gas that one more payment needs in a shared simulation.
+const SHARE_GAS: u64 = 200_000;
+
 /// What the chain says of a payment.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     balance: Option<U256>,
     used: Option<bool>,
     transferred: Result<(), String>,
 }
 
 impl Chain {
-    /// Asks the chain whether the payment would settle now, in one round trip where it has Multicall3.
-    /// Returns the payer's balance.
-    pub(crate) async fn verify(&self, payment: &Decoded, effects: &Effects) -> Result<U256, Refusal> {
+    /// Asks the chain whether the payment would settle now, in one round trip where it has Multicall3, which
+    /// concurrent ones share. Returns the payer's balance.
+    pub(crate) async fn verify(
+        self: &Arc<Self>,
+        payment: &Decoded,
+        effects: &Effects,
+    ) -> Result<U256, Refusal> {
         let seen = async {
             self.check().await?;
-            if self.has_multicall().await? {
-                self.look_at_once(payment).await
-            } else {
-                self.look_one_by_one(payment).await
+            match self.has_multicall().await? {
+                true if payment.is_safe() => self.look_shared(payment).await,
+                true => self.look_at_one(payment).await,
+                false => self.look_one_by_one(payment).await,
             }
         };
         let seen = seen.await.map_err(|error| effects.refuse(Reason::ChainUnreachable, error.to_string()))?;
@@ -43,34 +52,54 @@ impl Chain {
         Call { from: None, to, input: input.into(), gas: Some(U64::from(gas)) }
     }
 
-    async fn look_at_once(&self, payment: &Decoded) -> Result<Seen, RpcError> {
+    pub(super) async fn look_at_one(&self, payment: &Decoded) -> Result<Seen, RpcError> {
+        let seen = self.look_at_once(std::slice::from_ref(payment)).await?;
+        seen.into_iter().next().ok_or(RpcError::Unreachable("its answer can't be read"))
+    }
+
+    /// What the chain says of each, in their order: all is read before anything is simulated.
+    pub(super) async fn look_at_once(&self, payments: &[Decoded]) -> Result<Vec<Seen>, RpcError> {
         let garbled = || RpcError::Unreachable("its answer can't be read");
         let call =
             |target, data: Vec<u8>| Multicall3::Call3 { target, allowFailure: true, callData: data.into() };
-        let mut calls = vec![
-            call(MULTICALL3, Multicall3::getCurrentBlockTimestampCall {}.abi_encode()),
-            call(payment.token, payment.balance_call()),
-            call(payment.token, payment.state_call()),
-        ];
-        calls.extend(payment.deployment());
-        let (target, input) = payment.transfer_call();
-        calls.push(call(target, input.to_vec()));
+        let mut calls = vec![call(MULTICALL3, Multicall3::getCurrentBlockTimestampCall {}.abi_encode())];
+        for payment in payments {
+            calls.push(call(payment.token, payment.balance_call()));
+            calls.push(call(payment.token, payment.state_call()));
+        }
+        for payment in payments {
+            calls.extend(payment.deployment());
+            let (target, input) = payment.transfer_call();
+            calls.push(call(target, input.to_vec()));
+        }
         let count = calls.len();
-        let outer = self.simulation(MULTICALL3, Multicall3::aggregate3Call { calls }.abi_encode());
+        let mut outer = self.simulation(MULTICALL3, Multicall3::aggregate3Call { calls }.abi_encode());
+        let more = SHARE_GAS.saturating_mul(payments.len().saturating_sub(1) as u64);
+        outer.gas = outer.gas.map(|gas| gas.saturating_add(U64::from(more)));
         let bytes = self.rpc.call(&outer).await?;
         let results = Multicall3::aggregate3Call::abi_decode_returns(&bytes).map_err(|_| garbled())?;
-        let (Some([time, balance, used]), Some(last)) = (results.first_chunk::<3>(), results.last()) else {
-            return Err(garbled());
-        };
         if results.len() != count {
             return Err(garbled());
         }
-        let word = |result: &Multicall3::Result| result.success.then(|| word(&result.returnData)).flatten();
-        if let Some(time) = word(time) {
+        let mut results = results.into_iter();
+        if let Some(time) = results.next().as_ref().and_then(value) {
             self.saw_block_at(time.saturating_to());
         }
-        let transferred = if last.success { Ok(()) } else { Err(told(&last.returnData)) };
-        Ok(Seen { balance: word(balance), used: word(used).map(|used| !used.is_zero()), transferred })
+        let mut reads = Vec::with_capacity(payments.len());
+        for _ in payments {
+            let (Some(balance), Some(used)) = (results.next(), results.next()) else { return Err(garbled()) };
+            reads.push((value(&balance), value(&used).map(|used| !used.is_zero())));
+        }
+        let mut seen = Vec::with_capacity(payments.len());
+        for (payment, (balance, used)) in payments.iter().zip(reads) {
+            if payment.deployment().is_some() {
+                results.next();
+            }
+            let done = results.next().ok_or_else(garbled)?;
+            let transferred = if done.success { Ok(()) } else { Err(told(&done.returnData)) };
+            seen.push(Seen { balance, used, transferred });
+        }
+        Ok(seen)
     }
 
     async fn look_one_by_one(&self, payment: &Decoded) -> Result<Seen, RpcError> {
@@ -118,6 +147,11 @@ impl Chain {
         let bytes = self.rpc.call_at(&call, number).await?;
         word(&bytes).map(|used| !used.is_zero()).ok_or(RpcError::Unreachable("its answer can't be read"))
     }
+}
+
+/// What a call returned, if it succeeded with one word.
+fn value(result: &Multicall3::Result) -> Option<U256> {
+    result.success.then(|| word(&result.returnData)).flatten()
 }
 
 fn word(bytes: &Bytes) -> Option<U256> {

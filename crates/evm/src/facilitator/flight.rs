@@ -2,14 +2,15 @@
 //! this, decides who settles.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
-use crate::abi::TransferWithAuthorization;
+use crate::facilitator::payment::Terms;
 
 /// How far a settlement is.
 #[derive(Debug, Clone, Default)]
@@ -23,19 +24,28 @@ pub(crate) struct Progress {
 }
 
 /// All of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Flights(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
-    open: Mutex<HashMap<PaymentKey, (Load, watch::Receiver<Progress>)>>,
+    table: Mutex<Table>,
     landed: tokio::sync::Notify,
+    /// The most that are in the air at a time.
+    most: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<PaymentKey, (Load, watch::Receiver<Progress>)>,
+    /// The payments of each payer in each token.
+    promised: HashMap<(Address, Address), Vec<PaymentKey>>,
 }
 
 /// One of them, as its pilot holds it; it counts as over when this is dropped.
 pub(crate) struct Flight {
     flights: Flights,
     key: PaymentKey,
+    payer: (Address, Address),
     progress: watch::Sender<Progress>,
 }
 
@@ -53,50 +63,51 @@ pub(crate) enum Boarding {
     Full,
 }
 
-/// The most settlements in the air at a time.
-const MOST: usize = 1024;
-
 /// A payment as far as it can clash with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) token: Address,
-    pub(crate) transfer: TransferWithAuthorization,
+    pub(crate) payer: Address,
+    pub(crate) value: U256,
+    pub(crate) terms: Terms,
     /// What the payer has; asked for new settlements only.
     pub(crate) balance: Option<U256>,
 }
 
 impl Flights {
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Inner { table: Mutex::default(), landed: tokio::sync::Notify::new(), most }))
+    }
+
     pub(crate) fn board(&self, key: &PaymentKey, load: Load) -> Boarding {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get(key) {
-            Some((theirs, progress)) if theirs.transfer == load.transfer => {
+        let mut table = self.0.table.lock();
+        match table.open.get(key) {
+            Some((theirs, progress)) if theirs.terms == load.terms => {
                 return Boarding::Passenger(progress.clone());
             }
             Some(_) => return Boarding::Taken,
             // What was taken before is finished, however many there are: it may have been broadcast.
-            None if open.len() >= MOST && load.balance.is_some() => return Boarding::Full,
+            None if table.open.len() >= self.0.most && load.balance.is_some() => return Boarding::Full,
             None => {}
         }
-        let promised = open.values().filter(|(other, progress)| {
-            other.token == load.token && other.transfer.from == load.transfer.from && !progress.borrow().mined
-        });
-        let due =
-            promised.fold(load.transfer.value, |sum, (other, _)| sum.saturating_add(other.transfer.value));
-        if load.balance.is_some_and(|balance| balance < due) {
+        let payer = (load.token, load.payer);
+        if load.balance.is_some_and(|balance| balance < table.due(payer, load.value)) {
             return Boarding::Overdrawn;
         }
         let (sender, receiver) = watch::channel(Progress::default());
-        open.insert(key.clone(), (load, receiver.clone()));
-        Boarding::Pilot(Flight { flights: self.clone(), key: key.clone(), progress: sender }, receiver)
+        table.promised.entry(payer).or_default().push(key.clone());
+        table.open.insert(key.clone(), (load, receiver.clone()));
+        let flight = Flight { flights: self.clone(), key: key.clone(), payer, progress: sender };
+        Boarding::Pilot(flight, receiver)
     }
 
-    pub(crate) fn find(
-        &self,
-        key: &PaymentKey,
-        transfer: &TransferWithAuthorization,
-    ) -> Option<watch::Receiver<Progress>> {
-        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(key).filter(|(theirs, _)| theirs.transfer == *transfer).map(|(_, progress)| progress.clone())
+    pub(crate) fn find(&self, key: &PaymentKey, terms: &Terms) -> Option<watch::Receiver<Progress>> {
+        let table = self.0.table.lock();
+        table.open.get(key).filter(|(theirs, _)| theirs.terms == *terms).map(|(_, progress)| progress.clone())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.table.lock().open.is_empty()
     }
 
     /// Waits until none is open.
@@ -105,7 +116,7 @@ impl Flights {
             let landed = self.0.landed.notified();
             tokio::pin!(landed);
             landed.as_mut().enable();
-            if self.0.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            if self.is_empty() {
                 return;
             }
             landed.await;
@@ -113,9 +124,34 @@ impl Flights {
     }
 }
 
+impl Table {
+    /// What the payer needs for `value` more, beside what is promised and does not show in its balance yet.
+    fn due(&self, payer: (Address, Address), value: U256) -> U256 {
+        let theirs = self.promised.get(&payer).into_iter().flatten();
+        let open = theirs.filter_map(|key| self.open.get(key));
+        let unseen = open.filter(|(_, progress)| !progress.borrow().mined);
+        unseen.fold(value, |sum, (other, _)| sum.saturating_add(other.value))
+    }
+
+    fn remove(&mut self, key: &PaymentKey, payer: (Address, Address)) {
+        self.open.remove(key);
+        if let Some(theirs) = self.promised.get_mut(&payer) {
+            theirs.retain(|other| other != key);
+            if theirs.is_empty() {
+                self.promised.remove(&payer);
+            }
+        }
+    }
+}
+
 impl Flight {
     pub(crate) fn key(&self) -> &PaymentKey {
         &self.key
+    }
+
+    /// The transaction, once there is one.
+    pub(crate) fn hash(&self) -> Option<String> {
+        self.progress.borrow().hash.clone()
     }
 
     pub(crate) fn signed(&self, hash: &str) {
@@ -136,7 +172,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.0.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.flights.0.table.lock().remove(&self.key, self.payer);
         self.flights.0.landed.notify_waiters();
     }
 }
@@ -144,26 +180,42 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::TransferWithAuthorization;
     use tollway_protocol::Network;
+
+    const MOST: usize = 8;
+
+    fn board(flights: &Flights, n: usize, value: u64, balance: Option<U256>) -> Boarding {
+        let key = PaymentKey::new(&Network::eip155(1), &[&n.to_string()]);
+        let value = U256::from(value);
+        let transfer = TransferWithAuthorization {
+            from: Address::ZERO,
+            to: Address::ZERO,
+            value,
+            validAfter: U256::ZERO,
+            validBefore: U256::ZERO,
+            nonce: U256::from(n).into(),
+        };
+        let terms = Terms::Transfer(transfer);
+        flights.board(&key, Load { token: Address::ZERO, payer: Address::ZERO, value, terms, balance })
+    }
 
     #[test]
     fn i18_what_was_taken_before_finds_a_place_though_no_new_one_does() {
-        let flights = Flights::default();
-        let board = |n: usize, balance| {
-            let key = PaymentKey::new(&Network::eip155(1), &[&n.to_string()]);
-            let transfer = TransferWithAuthorization {
-                from: Address::ZERO,
-                to: Address::ZERO,
-                value: U256::from(1),
-                validAfter: U256::ZERO,
-                validBefore: U256::ZERO,
-                nonce: U256::from(n).into(),
-            };
-            flights.board(&key, Load { token: Address::ZERO, transfer, balance })
-        };
-        let open: Vec<_> = (0..MOST).map(|n| board(n, Some(U256::MAX))).collect();
+        let flights = Flights::new(MOST);
+        let open: Vec<_> = (0..MOST).map(|n| board(&flights, n, 1, Some(U256::MAX))).collect();
         assert!(open.iter().all(|boarding| matches!(boarding, Boarding::Pilot(..))));
-        assert!(matches!(board(MOST, Some(U256::MAX)), Boarding::Full));
-        assert!(matches!(board(MOST, None), Boarding::Pilot(..)));
+        assert!(matches!(board(&flights, MOST, 1, Some(U256::MAX)), Boarding::Full));
+        assert!(matches!(board(&flights, MOST, 1, None), Boarding::Pilot(..)));
+    }
+
+    #[test]
+    fn fa15_a_balance_is_promised_once_and_free_again_when_a_flight_is_over() {
+        let flights = Flights::new(MOST);
+        let first = board(&flights, 1, 60, Some(U256::from(100)));
+        assert!(matches!(first, Boarding::Pilot(..)));
+        assert!(matches!(board(&flights, 2, 60, Some(U256::from(100))), Boarding::Overdrawn));
+        drop(first);
+        assert!(matches!(board(&flights, 2, 60, Some(U256::from(100))), Boarding::Pilot(..)));
     }
 }

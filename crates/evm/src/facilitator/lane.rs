@@ -1,91 +1,168 @@
-//! The account that sends transactions: its nonces, its fees, its signatures. One at a time.
+//! A sending account: the payments that wait for it, its nonces, and its transactions on their way.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use alloy_consensus::{SignableTransaction as _, Transaction as _, TxEip1559, TxEnvelope};
-use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
-use alloy_primitives::{Address, Bytes, TxKind, U256};
-use alloy_signer::SignerSync as _;
-use tokio::sync::Mutex;
-use tollway_ledger::{Journal, LedgerError, SignedTransaction};
-use tollway_protocol::bind::PaymentKey;
+use alloy_primitives::{Address, B256};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tollway_ledger::{Lease, Record, SignedTransaction};
+use tollway_protocol::bind::{PaymentKey, Verified};
+use tollway_protocol::door::UnixTime;
+use tollway_protocol::scheme::Outcome;
 
-use crate::facilitator::chain::Chain;
-use crate::facilitator::rpc::{Call, FeeHistory, RpcError};
+use crate::facilitator::fees::Purse;
+use crate::facilitator::flight::Flight;
+use crate::facilitator::job::Job;
 use crate::keys::Key;
 
-/// How long a look at the fees and the balance is good for.
-const MONEY_FOR: Duration = Duration::from_secs(2);
-/// What is told when the day's gas is spent.
-pub(crate) const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
-/// How long a bid counts against the budget.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What a plain transfer uses.
-const TRANSFER_GAS: u64 = 21_000;
-/// The tip when the chain's recent blocks don't suggest one, in wei.
-const TIP: u128 = 1_000_000;
+/// Seconds after a payment's window by which no block can hold it any more.
+pub(crate) const DEAD_AFTER_SECONDS: u64 = 60;
+
+/// A payment that waits to be sent.
+pub(crate) struct Ticket {
+    pub(crate) job: Arc<Job>,
+    /// What takes it; none when it was taken before.
+    pub(crate) claim: Option<Box<Verified>>,
+    pub(crate) flight: Arc<Flight>,
+    pub(crate) word: oneshot::Sender<Word>,
+}
+
+/// What the engine tells a payment's pilot.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// Its end is recorded.
+    Ended(Outcome),
+    /// It was not sent and nothing was recorded.
+    Refused(Outcome),
+    /// Another settlement had taken it.
+    Taken(Box<Record>),
+    /// Its transaction is mined, and that did not pay.
+    Unpaid,
+    /// Its transaction can't be mined: the nonce was spent otherwise.
+    Spent,
+    /// No account of this process can send now.
+    NoSender,
+    /// The store failed: whether it is recorded is not known.
+    Unsure(String),
+}
+
+impl Ticket {
+    pub(crate) fn tell(self, word: Word) {
+        // The pilot may have gone with its runtime.
+        let _ = self.word.send(word);
+    }
+}
+
+/// A payment in a transaction.
+pub(crate) struct Member {
+    pub(crate) job: Arc<Job>,
+    pub(crate) flight: Option<Arc<Flight>>,
+    pub(crate) word: Option<oneshot::Sender<Word>>,
+    /// Whether its transaction can't help it any more: it has ended, or its time is over.
+    pub(crate) is_lost: bool,
+}
+
+impl Member {
+    pub(crate) fn key(&self) -> &PaymentKey {
+        &self.job.effects.key
+    }
+
+    pub(crate) fn tell(&mut self, word: Word) {
+        if let Some(waiting) = self.word.take() {
+            let _ = waiting.send(word);
+        }
+    }
+}
+
+/// A nonce that is signed for and not spent for good.
+pub(crate) struct Sent {
+    /// Every transaction that was signed under it, the latest last: any of them may be mined.
+    pub(crate) versions: Vec<(B256, SignedTransaction)>,
+    pub(crate) members: Vec<Member>,
+    /// When the latest was broadcast.
+    pub(crate) at: Instant,
+    pub(crate) bumps: u32,
+    /// Looks at the chain since then that did not find it.
+    pub(crate) looks: u32,
+    /// Which of them was found in which block, not deep enough yet.
+    pub(crate) seen: Option<(B256, u64)>,
+    /// Looks at which the nonce was spent and none of the versions was to be found.
+    pub(crate) missing: u32,
+}
+
+impl Sent {
+    pub(crate) fn new(hash: B256, signed: SignedTransaction, members: Vec<Member>) -> Self {
+        let versions = vec![(hash, signed)];
+        Self { versions, members, at: Instant::now(), bumps: 0, looks: 0, seen: None, missing: 0 }
+    }
+
+    pub(crate) fn latest(&self) -> Option<&(B256, SignedTransaction)> {
+        self.versions.last()
+    }
+
+    /// Whether no payment has anything to gain from it at `now`.
+    pub(crate) fn is_hopeless(&self, now: UnixTime) -> bool {
+        self.members
+            .iter()
+            .all(|member| member.is_lost || member.job.effects.window.closes.plus(DEAD_AFTER_SECONDS) < now)
+    }
+}
 
 /// A sending account on one network.
 pub(crate) struct Lane {
-    key: Key,
-    chain: Arc<Chain>,
-    journal: Arc<dyn Journal>,
-    nonce: Mutex<Option<u64>>,
-    money: Mutex<Option<(Instant, Fees)>>,
-    bids: std::sync::Mutex<VecDeque<(Instant, U256)>>,
+    pub(crate) key: Key,
+    pub(crate) purse: Purse,
+    pub(crate) state: Mutex<State>,
+    /// The right to send; held while transactions are signed, so that their nonces come in order.
+    pub(crate) lease: tokio::sync::Mutex<Option<Lease>>,
+    pub(crate) wakes: Notify,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Fees {
-    base: u128,
-    max: u128,
-    tip: u128,
+/// What changes of it.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Ticket>,
+    /// Whether a task works on the queue.
+    pub(crate) is_driven: bool,
+    /// The next nonce, when it is known.
+    pub(crate) next: Option<u64>,
+    pub(crate) sent: BTreeMap<u64, Sent>,
+    pub(crate) last_sent: Option<Instant>,
+    /// Whether this process has the lease.
+    pub(crate) is_leased: bool,
 }
 
-/// A transaction, but for its nonce.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    to: Address,
-    input: Bytes,
-    gas: u64,
-    fees: Fees,
-}
+impl State {
+    /// Transactions that are in no block yet.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.sent.values().filter(|sent| sent.seen.is_none()).count()
+    }
 
-/// Why nothing can be sent.
-#[derive(Debug)]
-pub(crate) enum Unplanned {
-    /// The chain could not be asked.
-    Chain(RpcError),
-    /// The transaction would fail, or use more gas than allowed.
-    WouldFail(String),
-    /// The gas can't be paid for, or costs more than allowed.
-    NoMoney(&'static str),
-}
-
-/// Why a transaction was not signed.
-#[derive(Debug)]
-pub(crate) enum Unsigned {
-    /// The chain could not be asked for the nonce.
-    Chain(RpcError),
-    /// The store failed: whether it has the transaction is not known. It was not broadcast.
-    Ledger(LedgerError),
-    /// The budget for gas is spent.
-    OverBudget,
-    /// The signer failed.
-    Signer,
+    /// Takes the next payments for one transaction: one that must go alone, or up to `most` that may share it.
+    pub(crate) fn group(&mut self, most: usize) -> Vec<Ticket> {
+        let alone = |ticket: &Ticket| !ticket.job.payment.is_safe();
+        if most == 1 || self.queue.front().is_some_and(alone) {
+            return self.queue.pop_front().into_iter().collect();
+        }
+        let (mut group, mut rest) = (Vec::new(), VecDeque::new());
+        for ticket in self.queue.drain(..) {
+            if group.len() < most && !alone(&ticket) { group.push(ticket) } else { rest.push_back(ticket) }
+        }
+        self.queue = rest;
+        group
+    }
 }
 
 impl Lane {
-    pub(crate) fn new(key: Key, chain: Arc<Chain>, journal: Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(key: Key) -> Self {
         Self {
+            purse: Purse::new(key.address()),
             key,
-            chain,
-            journal,
-            nonce: Mutex::new(None),
-            money: Mutex::new(None),
-            bids: std::sync::Mutex::default(),
+            state: Mutex::default(),
+            lease: tokio::sync::Mutex::new(None),
+            wakes: Notify::new(),
         }
     }
 
@@ -93,154 +170,41 @@ impl Lane {
         self.key.address()
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.key.address().to_string()
     }
 
-    /// Tries the transaction and prices it, before anything is taken or signed.
-    pub(crate) async fn plan(&self, (to, input): (Address, Bytes)) -> Result<Plan, Unplanned> {
-        let cap = self.chain.config.gas_cap;
-        let call = Call { from: Some(self.address()), to, input: input.clone(), gas: None };
-        let (gas, money) = tokio::join!(self.chain.rpc.estimate(&call), self.money());
-        let fees = money
-            .map_err(Unplanned::Chain)?
-            .ok_or(Unplanned::NoMoney("the facilitator's account can't pay for gas"))?;
-        if fees.base > self.chain.config.max_fee_per_gas {
-            return Err(Unplanned::NoMoney("gas costs more than the facilitator's operator allows"));
-        }
-        let gas = match gas {
-            Ok(gas) => gas.saturating_add(gas / 5),
-            Err(RpcError::Refused { message, .. }) => return Err(Unplanned::WouldFail(message)),
-            Err(error) => return Err(Unplanned::Chain(error)),
-        };
-        if gas > cap {
-            return Err(Unplanned::WouldFail(format!("it would use {gas} gas, at most {cap} is spent")));
-        }
-        Ok(Plan { to, input, gas, fees })
+    /// Whether one of its transactions that can still be mined carries the payment.
+    pub(crate) fn carries(&self, key: &PaymentKey) -> bool {
+        let state = self.state.lock();
+        state.sent.values().any(|sent| sent.members.iter().any(|member| member.key() == key))
     }
 
-    /// Whether the account could pay for one settlement now.
-    pub(crate) async fn can_pay(&self) -> Result<bool, RpcError> {
-        Ok(self.money().await?.is_some())
-    }
-
-    /// What gas costs, if the account can pay for a settlement at that price. That it can't is asked again every time.
-    async fn money(&self) -> Result<Option<Fees>, RpcError> {
-        let mut known = self.money.lock().await;
-        if let Some((at, fees)) = *known
-            && at.elapsed() < MONEY_FOR
-        {
-            return Ok(Some(fees));
-        }
-        let (history, balance) = tokio::join!(self.chain.rpc.fees(), self.chain.rpc.balance(self.address()));
-        let fees = self.price(&history?);
-        if balance? < U256::from(self.chain.config.gas_cap).saturating_mul(U256::from(fees.max)) {
-            return Ok(None);
-        }
-        *known = Some((Instant::now(), fees));
-        Ok(Some(fees))
-    }
-
-    fn price(&self, history: &FeeHistory) -> Fees {
-        let wei = |n: &U256| n.saturating_to::<u128>();
-        let base = history.base_fee_per_gas.last().map_or(0, wei);
-        let mut tips: Vec<u128> = history.reward.iter().filter_map(|block| block.first().map(wei)).collect();
-        tips.sort_unstable();
-        let tip = tips.get(tips.len() / 2).copied().unwrap_or(0).max(TIP);
-        let max = base.saturating_mul(2).saturating_add(tip).min(self.chain.config.max_fee_per_gas);
-        Fees { base, max, tip: tip.min(max) }
-    }
-
-    /// Signs `plan` for a payment under the next nonce and records it. It has not left when this returns.
-    pub(crate) async fn sign(&self, key: &PaymentKey, plan: &Plan) -> Result<SignedTransaction, Unsigned> {
-        self.bid(plan)?;
-        let mut next = self.nonce.lock().await;
-        let nonce = match next.take() {
-            Some(nonce) => nonce,
-            None => self.first_nonce().await?,
-        };
-        let signed = self.transaction(plan, nonce)?;
-        self.journal.signed(key, signed.clone()).await.map_err(Unsigned::Ledger)?;
-        *next = Some(nonce.saturating_add(1));
-        Ok(signed)
-    }
-
-    /// Counts what the transaction may cost at most against the day's budget.
-    fn bid(&self, plan: &Plan) -> Result<(), Unsigned> {
-        let cost = U256::from(plan.gas).saturating_mul(U256::from(plan.fees.max));
-        let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
-        while bids.front().is_some_and(|(at, _)| at.elapsed() > DAY) {
-            bids.pop_front();
-        }
-        let sum = bids.iter().fold(cost, |sum, (_, bid)| sum.saturating_add(*bid));
-        if sum > self.chain.config.gas_budget_per_day {
-            return Err(Unsigned::OverBudget);
-        }
-        bids.push_back((Instant::now(), cost));
-        Ok(())
-    }
-
-    /// Forgets the next nonce: the chain and the journal are asked again.
-    pub(crate) async fn resync(&self) {
-        *self.nonce.lock().await = None;
-    }
-
-    async fn first_nonce(&self) -> Result<u64, Unsigned> {
-        let chain = self.chain.rpc.nonce(self.address(), "latest").await.map_err(Unsigned::Chain)?;
-        let journal = self
-            .journal
-            .next_nonce(&self.chain.config.network, &self.name())
-            .await
-            .map_err(Unsigned::Ledger)?;
-        Ok(journal.unwrap_or(0).max(chain))
-    }
-
-    /// Signs a transfer of nothing to ourselves under the nonce of `late`, which is too late to pay, and records
-    /// it in its place. It bids an eighth more, as nodes ask of a replacement.
-    pub(crate) async fn fill(
+    /// Has `word` told when the payment's transaction is decided; gives it back when none carries the payment.
+    pub(crate) fn attach(
         &self,
         key: &PaymentKey,
-        late: &SignedTransaction,
-    ) -> Result<SignedTransaction, Unsigned> {
-        let now = self.price(&self.chain.rpc.fees().await.map_err(Unsigned::Chain)?);
-        let more = |n: u128| n.saturating_add(n / 8).saturating_add(1);
-        let before = TxEnvelope::decode_2718(&mut late.raw.as_slice()).ok();
-        let (max, tip) = before.map_or((0, 0), |tx| {
-            (more(tx.max_fee_per_gas()), more(tx.max_priority_fee_per_gas().unwrap_or_default()))
-        });
-        let fees = Fees { base: now.base, max: now.max.max(max), tip: now.tip.max(tip) };
-        let plan = Plan { to: self.address(), input: Bytes::new(), gas: TRANSFER_GAS, fees };
-        let signed = self.transaction(&plan, late.nonce)?;
-        self.journal.signed(key, signed.clone()).await.map_err(Unsigned::Ledger)?;
-        Ok(signed)
+        flight: &Arc<Flight>,
+        word: oneshot::Sender<Word>,
+    ) -> Result<(), oneshot::Sender<Word>> {
+        let mut state = self.state.lock();
+        let members = state.sent.values_mut().flat_map(|sent| sent.members.iter_mut());
+        match members.into_iter().find(|member| member.key() == key && !member.is_lost) {
+            Some(member) => {
+                member.flight = Some(flight.clone());
+                member.word = Some(word);
+                Ok(())
+            }
+            None => Err(word),
+        }
     }
 
-    /// Whether the transaction is one of [`Lane::fill`].
-    pub(crate) fn is_filler(&self, signed: &SignedTransaction) -> bool {
-        let transaction = TxEnvelope::decode_2718(&mut signed.raw.as_slice());
-        transaction.is_ok_and(|tx| tx.to() == Some(self.address()) && tx.input().is_empty())
-    }
-
-    fn transaction(&self, plan: &Plan, nonce: u64) -> Result<SignedTransaction, Unsigned> {
-        let transaction = TxEip1559 {
-            chain_id: self.chain.chain_id,
-            nonce,
-            gas_limit: plan.gas,
-            max_fee_per_gas: plan.fees.max,
-            max_priority_fee_per_gas: plan.fees.tip,
-            to: TxKind::Call(plan.to),
-            value: U256::ZERO,
-            access_list: alloy_eips::eip2930::AccessList::default(),
-            input: plan.input.clone(),
-        };
-        let signature =
-            self.key.signer().sign_hash_sync(&transaction.signature_hash()).map_err(|_| Unsigned::Signer)?;
-        let envelope = TxEnvelope::from(transaction.into_signed(signature));
-        Ok(SignedTransaction {
-            signer: self.name(),
-            nonce,
-            hash: envelope.tx_hash().to_string(),
-            raw: envelope.encoded_2718(),
-        })
+    /// Says that the payment has nothing to gain from its transaction any more.
+    pub(crate) fn lose(&self, key: &PaymentKey) {
+        let mut state = self.state.lock();
+        let members = state.sent.values_mut().flat_map(|sent| sent.members.iter_mut());
+        for member in members.filter(|member| member.key() == key) {
+            member.is_lost = true;
+        }
     }
 }

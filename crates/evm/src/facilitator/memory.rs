@@ -1,20 +1,15 @@
-//! What this process remembers of payments and payers, bounded; nothing of it decides who is paid.
+//! What this process remembers of payments, bounded; nothing of it decides who is paid.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use alloy_primitives::Address;
+use parking_lot::Mutex;
 use tollway_protocol::bind::PaymentKey;
 
-use crate::abi::TransferWithAuthorization;
+use crate::facilitator::payment::Terms;
 
 /// The most entries that are kept.
 const MOST: usize = 65_536;
-/// Reverts of one payer's payments, at our cost, after which it is refused for a day.
-const MOST_REVERTS: u32 = 3;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A map that forgets its oldest entries.
 struct Recent<K, V> {
@@ -41,40 +36,19 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
 
 /// Payments that were found good and unused here: only these may be found settled by a stranger's
 /// transaction, so that nobody presents here what was paid elsewhere.
-pub(crate) struct Unused(Mutex<Recent<PaymentKey, TransferWithAuthorization>>);
+pub(crate) struct Unused(Mutex<Recent<PaymentKey, Terms>>);
 
 impl Unused {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Recent::new()))
     }
 
-    pub(crate) fn note(&self, key: &PaymentKey, transfer: &TransferWithAuthorization) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), transfer.clone());
+    pub(crate) fn note(&self, key: &PaymentKey, terms: &Terms) {
+        self.0.lock().insert(key.clone(), terms.clone());
     }
 
-    pub(crate) fn was(&self, key: &PaymentKey, transfer: &TransferWithAuthorization) -> bool {
-        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.entries.get(key) == Some(transfer)
-    }
-}
-
-/// Payers whose payments passed every check and then reverted on chain.
-pub(crate) struct Reverts(Mutex<Recent<Address, (u32, Instant)>>);
-
-impl Reverts {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Recent::new()))
-    }
-
-    pub(crate) fn count(&self, payer: Address) {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = recent.entries.get(&payer).filter(|(_, since)| since.elapsed() < DAY);
-        let (n, since) = before.copied().unwrap_or((0, Instant::now()));
-        recent.insert(payer, (n.saturating_add(1), since));
-    }
-
-    pub(crate) fn too_many(&self, payer: Address) -> bool {
-        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.entries.get(&payer).is_some_and(|(n, since)| *n >= MOST_REVERTS && since.elapsed() < DAY)
+    pub(crate) fn was(&self, key: &PaymentKey, terms: &Terms) -> bool {
+        let recent = self.0.lock();
+        recent.entries.get(key) == Some(terms)
     }
 }

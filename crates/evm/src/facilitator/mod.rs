@@ -1,15 +1,26 @@
-//! The facilitator's side: verify in one round trip, settle once through the journal.
+//! The facilitator's side: verify in one round trip at most, settle once through the journal.
 
 mod chain;
 mod check;
+mod engine;
+mod envelope;
+mod fees;
+mod finality;
 mod flight;
+mod job;
 mod lane;
 mod memory;
 mod payment;
+mod pilot;
 mod proof;
-mod pursue;
+mod prove;
 mod rpc;
+mod send;
 mod settle;
+mod share;
+mod tend;
+mod tenure;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,45 +35,36 @@ use tollway_protocol::{Network, Refusal};
 
 use crate::exact::SCHEME;
 use crate::keys::Key;
-pub use chain::{Chain, ChainConfig, ChainError};
-use flight::Flights;
-use lane::Lane;
-use memory::{Reverts, Unused};
+pub use chain::{Chain, ChainConfig, ChainError, Clock};
+use engine::Engine;
+pub use rpc::{Http, Transport, Unanswered};
 
-/// `exact` by EIP-3009 on one network, for facilitators.
+/// `exact` on one network, for facilitators.
 ///
-/// It sends from one account; run one process per account and journal.
+/// It sends from one account or several; any number of processes may share accounts and journal.
 #[derive(Clone)]
 pub struct ExactFacilitator {
-    chain: Arc<Chain>,
-    lane: Arc<Lane>,
-    journal: Arc<dyn Journal>,
-    flights: Flights,
-    unused: Arc<Unused>,
-    reverts: Arc<Reverts>,
+    engine: Arc<Engine>,
 }
 
 impl ExactFacilitator {
     /// Settles on `chain` from `key`'s account, through `journal`.
     #[must_use]
     pub fn new(chain: Chain, key: Key, journal: Arc<dyn Journal>) -> Self {
-        let chain = Arc::new(chain);
-        let lane = Arc::new(Lane::new(key, chain.clone(), journal.clone()));
-        let (unused, reverts) = (Arc::new(Unused::new()), Arc::new(Reverts::new()));
-        Self { chain, lane, journal, flights: Flights::default(), unused, reverts }
+        Self::with_keys(chain, vec![key], journal)
+    }
+
+    /// Settles on `chain` from these accounts, through `journal`.
+    #[must_use]
+    pub fn with_keys(chain: Chain, keys: Vec<Key>, journal: Arc<dyn Journal>) -> Self {
+        Self { engine: Engine::new(Arc::new(chain), keys, journal) }
     }
 
     /// The network's side, for its figures.
     #[must_use]
     pub fn chain(&self) -> &Chain {
-        &self.chain
+        &self.engine.chain
     }
-}
-
-/// The time of this machine.
-fn host_now() -> UnixTime {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    UnixTime(since.map_or(0, |d| d.as_secs()))
 }
 
 #[async_trait]
@@ -71,56 +73,63 @@ impl FacilitatorScheme for ExactFacilitator {
         Kind {
             x402_version: 2,
             scheme: SCHEME.to_owned(),
-            network: self.chain.config.network.to_string(),
+            network: self.engine.chain.config.network.to_string(),
             extra: tollway_protocol::json::Object::new(),
             unknown: tollway_protocol::json::Object::new(),
         }
     }
 
     fn network(&self) -> &Network {
-        &self.chain.config.network
+        &self.engine.chain.config.network
     }
 
     fn signers(&self) -> Vec<String> {
-        vec![self.lane.address().to_string()]
+        self.engine.lanes.iter().map(|lane| lane.name()).collect()
     }
 
     fn now(&self, host: UnixTime) -> UnixTime {
-        self.chain.now(host)
+        self.engine.chain.now(host)
     }
 
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
-        self.chain.effects(presented)
+        self.engine.chain.effects(presented)
     }
 
     async fn verify(&self, payment: &Verified) -> Result<(), Refusal> {
-        let decoded = self.chain.decode(payment)?;
-        self.chain.verify(&decoded, payment.effects()).await?;
-        self.unused.note(payment.key(), &decoded.authorization.transfer);
-        Ok(())
+        self.engine.verify(payment).await
     }
 
     async fn settle(&self, payment: Bound, deadline: Duration) -> Outcome {
-        self.settle_by(payment, deadline).await
+        self.engine.settle(payment, deadline).await
     }
 
     async fn recover(&self) {
-        // So that the first verification costs one round trip too; what is wrong, `ready` tells.
-        let _ = self.chain.ready().await;
-        self.resume_all().await;
+        self.engine.recover().await;
     }
 
     async fn ready(&self) -> Result<(), NotReady> {
-        let not = |problem: String| NotReady { network: self.chain.config.network.clone(), problem };
-        self.chain.ready().await.map_err(|error| not(error.to_string()))?;
-        match self.lane.can_pay().await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(not(format!("{} can't pay for gas: fund it", self.lane.address()))),
-            Err(error) => Err(not(error.to_string())),
-        }
+        self.engine.ready().await.map_err(|problem| NotReady { network: self.network().clone(), problem })
     }
 
     async fn drain(&self) {
-        self.flights.drained().await;
+        self.engine.flights.drained().await;
+        self.engine.give_back().await;
+    }
+}
+
+impl Engine {
+    /// # Errors
+    /// What keeps payments from being settled now, and what to do.
+    async fn ready(&self) -> Result<(), String> {
+        self.chain.ready().await.map_err(|error| error.to_string())?;
+        let mut problem = "no account is configured".to_owned();
+        for lane in &self.lanes {
+            match lane.purse.fees(&self.chain, self.chain.config.gas_cap).await {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => problem = format!("{} can't pay for gas: fund it", lane.address()),
+                Err(error) => problem = error.to_string(),
+            }
+        }
+        Err(problem)
     }
 }

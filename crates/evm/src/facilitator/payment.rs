@@ -1,12 +1,12 @@
 //! A payment, decoded: what it calls, and what proves that it was paid.
 
-use alloy_primitives::{Address, B256, Bytes, U64};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall as _, SolEvent as _};
 use tollway_protocol::assets::Asset;
 use tollway_protocol::bind::{Bound, Effects, Presented};
 use tollway_protocol::{Reason, Refusal};
 
-use crate::abi::{Eip3009, MULTICALL3, Multicall3};
+use crate::abi::{Eip3009, MULTICALL3, Multicall3, TransferWithAuthorization};
 use crate::exact::{Authorization, Domain};
 use crate::facilitator::chain::Chain;
 use crate::facilitator::rpc::Receipt;
@@ -24,6 +24,13 @@ pub(crate) struct Decoded {
     pub(crate) digest: B256,
     /// Whether the signature is the payer's own key's.
     pub(crate) by_key: bool,
+}
+
+/// What a payment says, without its signature: two payments with one key may differ in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// An EIP-3009 authorization.
+    Transfer(TransferWithAuthorization),
 }
 
 impl Chain {
@@ -97,6 +104,32 @@ fn same_domain(presented: &Presented, asset: &Asset) -> Result<(), (Reason, Stri
 }
 
 impl Decoded {
+    pub(crate) fn terms(&self) -> Terms {
+        Terms::Transfer(self.authorization.transfer.clone())
+    }
+
+    pub(crate) fn payer(&self) -> Address {
+        self.authorization.transfer.from
+    }
+
+    pub(crate) fn recipient(&self) -> Address {
+        self.authorization.transfer.to
+    }
+
+    pub(crate) fn value(&self) -> U256 {
+        self.authorization.transfer.value
+    }
+
+    /// Whether it calls nothing but an allowed token: only then it may share a transaction or a simulation.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.by_key && matches!(self.authorization.signature, Signature::Ecdsa { .. })
+    }
+
+    /// The account that has to send it, if not any may.
+    pub(crate) fn sender(&self) -> Option<Address> {
+        None
+    }
+
     /// The call that moves the money.
     pub(crate) fn transfer_call(&self) -> (Address, Bytes) {
         let t = &self.authorization.transfer;
@@ -168,7 +201,7 @@ impl Decoded {
         let used = [Eip3009::AuthorizationUsed::SIGNATURE_HASH, t.from.into_word(), t.nonce];
         let moved = [Eip3009::Transfer::SIGNATURE_HASH, t.from.into_word(), t.to.into_word()];
         let token: Vec<_> = receipt.logs.iter().filter(|log| log.address == self.token).collect();
-        receipt.status == U64::from(1)
+        receipt.succeeded()
             && token.windows(2).any(|pair| match pair {
                 [first, second] => {
                     first.data.topics() == used

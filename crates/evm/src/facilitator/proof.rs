@@ -26,9 +26,9 @@ impl Chain {
         let transfer = &payment.authorization.transfer;
         let ends =
             [Eip3009::AuthorizationUsed::SIGNATURE_HASH, Eip3009::AuthorizationCanceled::SIGNATURE_HASH];
-        let topics = (&ends[..], transfer.from.into_word(), transfer.nonce);
+        let topics = serde_json::json!([ends, transfer.from.into_word(), transfer.nonce]);
         let from = head.saturating_sub(self.config.log_window);
-        for log in self.rpc.logs(payment.token, topics, from).await? {
+        for log in self.rpc.logs(payment.token, &topics, from).await? {
             let (Some(hash), Some(kind)) = (log.transaction_hash, log.topics.first()) else { continue };
             let Some(receipt) = self.receipt_of(hash).await? else { continue };
             if payment.is_paid_by(&receipt) {
@@ -53,14 +53,19 @@ impl Chain {
     }
 
     /// Whether a mined transaction is deep enough to count.
-    pub(crate) async fn is_final(&self, receipt: &Receipt) -> Result<bool, RpcError> {
+    pub(crate) async fn is_deep(&self, receipt: &Receipt) -> Result<bool, RpcError> {
         if self.config.confirmations <= 1 {
             return Ok(true);
         }
         let head = self.rpc.block().await?;
-        self.saw_block_at(head.timestamp.to());
-        let deep = head.number.to::<u64>().saturating_sub(receipt.block_number.to()).saturating_add(1);
-        Ok(deep >= self.config.confirmations)
+        self.saw(&head);
+        Ok(self.is_deep_at(receipt, head.number.to()))
+    }
+
+    /// As [`Chain::is_deep`], when the chain's last block is `head`.
+    pub(crate) fn is_deep_at(&self, receipt: &Receipt, head: u64) -> bool {
+        let deep = head.saturating_sub(receipt.block_number.to()).saturating_add(1);
+        deep >= self.config.confirmations
     }
 }
 

@@ -71,6 +71,15 @@ struct Shared {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> Json<Value> {
+    let Some(calls) = body.as_array() else { return Json(answer_one(&shared, &body).await) };
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(answer_one(&shared, call).await);
+    }
+    Json(answers.into())
+}
+
+async fn answer_one(shared: &Shared, body: &Value) -> Value {
     use parking::Fault;
     let method = body["method"].as_str().unwrap().to_owned();
     if method == "eth_sendRawTransaction" {
@@ -84,7 +93,7 @@ async fn answer(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> J
         Ok(result) => Ok(result),
         Err(error) => Err(json!({"code": error.code, "message": error.message, "data": error.data})),
     };
-    Json(match (shared.hook)(&method, &body["params"]) {
+    match (shared.hook)(&method, &body["params"]) {
         None => reply(ask()),
         Some(Fault::Result(result)) => reply(Ok(result)),
         Some(Fault::Error(code, message)) => reply(Err(json!({"code": code, "message": message}))),
@@ -93,7 +102,7 @@ async fn answer(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> J
             reply(Err(json!({"code": -32000, "message": "upstream connection reset"})))
         }
         Some(Fault::Hang) => std::future::pending().await,
-    })
+    }
 }
 
 pub(crate) async fn rpc_to(chain: DevChain, hook: Hook) -> (String, Arc<AtomicUsize>) {
@@ -276,9 +285,9 @@ pub(crate) fn reason_of(outcome: &Outcome) -> Option<&Reason> {
 pub(crate) fn hash_of(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Settled { transaction } => Some(transaction),
-        Outcome::NotSettled { transaction, .. } | Outcome::Pending { transaction, .. } => {
-            transaction.as_deref()
-        }
+        Outcome::Charged { transaction, .. }
+        | Outcome::NotSettled { transaction, .. }
+        | Outcome::Pending { transaction, .. } => transaction.as_deref(),
     }
 }
 

@@ -109,7 +109,8 @@ async fn x402rs_04_one_refused_broadcast_does_not_break_the_others() {
     for outcome in all.join_all().await {
         assert!(matches!(outcome, Outcome::Settled { .. }), "{outcome:?}");
     }
-    assert_eq!((stack.transfers().len(), stack.transactions_of_signer()), (6, 6));
+    assert_eq!(stack.transfers().len(), 6);
+    assert!(stack.transactions_of_signer() <= 6);
 }
 
 #[tokio::test]

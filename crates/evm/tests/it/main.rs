@@ -3,6 +3,7 @@
 
 mod abuse;
 mod common;
+mod engine;
 mod faults;
 mod pay;
 mod settle;

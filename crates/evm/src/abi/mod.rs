@@ -2,7 +2,16 @@
 
 #![allow(missing_docs, reason = "the macro's items are the contracts' own, documented by their standards")]
 
+mod delegation;
+mod permit2;
+
 use alloy_sol_types::sol;
+
+pub use delegation::{DelegationManager, SINGLE_CALL_MODE};
+pub use permit2::{
+    Eip2612, Eip2612Permit, ExactPermit2Proxy, ExactWitness, Permit2, PermitTransferFrom, ProxyErrors, TokenPermissions,
+    UptoPermit2Proxy, UptoWitness,
+};
 
 sol! {
     /// EIP-3009's typed data; its type hash is the one that tokens use.

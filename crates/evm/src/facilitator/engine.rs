@@ -1,0 +1,187 @@
+//! What all schemes on a network share: its accounts, its journal, and the settlements on their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use parking_lot::Mutex;
+use tokio::sync::MutexGuard;
+use tollway_ledger::{Attempt, Journal, Lease};
+use tollway_protocol::door;
+
+use crate::facilitator::chain::Chain;
+use crate::facilitator::envelope::Gas;
+use crate::facilitator::flight::Flights;
+use crate::facilitator::lane::{Lane, Member, Sent};
+use crate::facilitator::memory::Unused;
+use crate::facilitator::send::Unsigned;
+use crate::facilitator::watch::Watch;
+use crate::keys::Key;
+
+/// The settlement pipeline of one network.
+pub(crate) struct Engine {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) lanes: Vec<Arc<Lane>>,
+    pub(crate) flights: Flights,
+    pub(crate) unused: Unused,
+    pub(crate) gas: Gas,
+    pub(crate) watch: Watch,
+    /// The lane that is asked first next time.
+    turn: Mutex<usize>,
+    /// Since when each lane has been seen free.
+    pub(super) tending: std::sync::atomic::AtomicBool,
+}
+
+type Held<'a> = MutexGuard<'a, Option<Lease>>;
+
+impl Engine {
+    pub(crate) fn new(chain: Arc<Chain>, keys: Vec<Key>, journal: Arc<dyn Journal>) -> Arc<Self> {
+        let most = chain.config.in_flight;
+        Arc::new(Self {
+            chain,
+            journal,
+            lanes: keys.into_iter().map(|key| Arc::new(Lane::new(key))).collect(),
+            flights: Flights::new(most),
+            unused: Unused::new(),
+            gas: Gas::default(),
+            watch: Watch::default(),
+            turn: Mutex::new(0),
+            tending: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// How long payments gather while a transaction is on its way.
+    pub(crate) fn gather(&self) -> Duration {
+        let tenth = self.chain.block_interval() / 10;
+        self.chain
+            .config
+            .gather
+            .unwrap_or_else(|| tenth.clamp(Duration::from_millis(10), Duration::from_millis(500)))
+    }
+
+    /// The account for the next payment: one that this process may send from, the others in their turn; for
+    /// want of one, one that it may take. `only` is the one that has to send it.
+    pub(crate) async fn lane(self: &Arc<Self>, only: Option<alloy_primitives::Address>) -> Option<Arc<Lane>> {
+        let fits = |lane: &&Arc<Lane>| only.is_none_or(|address| lane.address() == address);
+        let fitting: Vec<_> = self.lanes.iter().filter(fits).collect();
+        let leased: Vec<_> = fitting.iter().filter(|lane| lane.state.lock().is_leased).collect();
+        if !leased.is_empty() {
+            let mut turn = self.turn.lock();
+            *turn = turn.wrapping_add(1);
+            return leased.get(turn.checked_rem(leased.len()).unwrap_or(0)).map(|lane| Arc::clone(lane));
+        }
+        for lane in fitting {
+            if self.lease(lane).await.is_ok_and(|leased| leased) {
+                return Some(lane.clone());
+            }
+        }
+        None
+    }
+
+    /// Takes the right to send from the lane's account, if nobody has it; true when this process has it.
+    pub(crate) async fn lease(self: &Arc<Self>, lane: &Lane) -> Result<bool, Unsigned> {
+        let held = lane.lease.lock().await;
+        self.leased(lane, held).await.map(|held| held.is_some())
+    }
+
+    /// As [`Engine::lease`], keeping the lock; loads what is not spent of the account's nonces first.
+    pub(crate) async fn leased<'a>(
+        self: &Arc<Self>,
+        lane: &Lane,
+        mut held: Held<'a>,
+    ) -> Result<Option<Held<'a>>, Unsigned> {
+        if held.is_some() {
+            return Ok(Some(held));
+        }
+        let lease = self.journal.lease(&self.chain.config.network, &lane.name()).await;
+        let Some(lease) = lease.map_err(Unsigned::Ledger)? else { return Ok(None) };
+        self.load(lane).await?;
+        tracing::info!(network = %self.chain.config.network, signer = lane.name(), "leased");
+        lane.state.lock().is_leased = true;
+        *held = Some(lease);
+        Ok(Some(held))
+    }
+
+    /// Another process has the account by now: it goes on with what is on its way.
+    pub(crate) fn unlease(&self, lane: &Lane, held: &mut Held<'_>) {
+        tracing::warn!(network = %self.chain.config.network, signer = lane.name(), "the lease is lost");
+        **held = None;
+        let orphans = {
+            let mut state = lane.state.lock();
+            state.is_leased = false;
+            state.next = None;
+            std::mem::take(&mut state.sent)
+        };
+        for member in orphans.into_values().flat_map(|sent| sent.members) {
+            let mut member = member;
+            member.tell(crate::facilitator::lane::Word::NoSender);
+        }
+    }
+
+    /// Gives every account back, so that another process can go on at once.
+    pub(crate) async fn give_back(&self) {
+        for lane in &self.lanes {
+            let mut held = lane.lease.lock().await;
+            if let Some(lease) = held.take() {
+                lane.state.lock().is_leased = false;
+                if let Err(error) = self.journal.give_back(&lease).await {
+                    tracing::error!(%error, signer = lane.name(), "the lease was not given back");
+                }
+            }
+        }
+    }
+
+    /// Forgets the next nonce: the chain and the journal are asked again.
+    pub(crate) fn resync(&self, lane: &Lane) {
+        lane.state.lock().next = None;
+    }
+
+    pub(crate) async fn next_nonce(self: &Arc<Self>, lane: &Lane) -> Result<u64, Unsigned> {
+        let known = lane.state.lock().next;
+        if let Some(nonce) = known {
+            return Ok(nonce);
+        }
+        self.load(lane).await
+    }
+
+    /// Takes up every nonce that is signed for and not spent; returns the next one.
+    async fn load(self: &Arc<Self>, lane: &Lane) -> Result<u64, Unsigned> {
+        let chain = self.chain.rpc.nonce(lane.address()).await.map_err(Unsigned::Chain)?;
+        let (network, name) = (&self.chain.config.network, lane.name());
+        let rows = self.journal.nonces(network, &name, chain).await.map_err(Unsigned::Ledger)?;
+        let journal = self.journal.next_nonce(network, &name).await.map_err(Unsigned::Ledger)?;
+        for row in rows {
+            let nonce = row.transaction.nonce;
+            if lane.state.lock().sent.contains_key(&nonce) {
+                continue;
+            }
+            if let Some(sent) = self.taken_up(row).await? {
+                lane.state.lock().sent.insert(nonce, sent);
+            }
+        }
+        let next = journal.unwrap_or(0).max(chain);
+        self.look_soon();
+        Ok(next)
+    }
+
+    async fn taken_up(&self, row: Attempt) -> Result<Option<Sent>, Unsigned> {
+        let Some(hash) = transaction_hash(&row.transaction.hash) else { return Ok(None) };
+        let mut members = Vec::new();
+        for key in &row.carries {
+            let record = self.journal.settlement(key).await.map_err(Unsigned::Ledger)?;
+            let Some(job) = record.as_ref().and_then(|record| self.job_of(record)) else { continue };
+            if record.is_some_and(|record| job.ended(&record).is_none()) {
+                members.push(Member { job: Arc::new(job), flight: None, word: None, is_lost: false });
+            }
+        }
+        let mut sent = Sent::new(hash, row.transaction, members);
+        // Whether a node has it is asked at the next look.
+        sent.looks = crate::facilitator::watch::CHECK_EVERY;
+        Ok(Some(sent))
+    }
+}
+
+pub(crate) fn transaction_hash(text: &str) -> Option<B256> {
+    door::hex_array::<32>(text).ok().map(Into::into)
+}

@@ -1,0 +1,126 @@
+//! What proves a payment's end when no transaction of ours tells of it.
+
+use tollway_ledger::{Ending, LedgerError};
+use tollway_protocol::scheme::Outcome;
+use tollway_protocol::{Dialect, Reason};
+
+use crate::facilitator::chain::MAX_AHEAD_SECONDS;
+use crate::facilitator::engine::{Engine, transaction_hash};
+use crate::facilitator::job::{Job, pending};
+use crate::facilitator::lane::DEAD_AFTER_SECONDS;
+use crate::facilitator::pilot::Pilot;
+use crate::facilitator::proof::Fate;
+use crate::facilitator::rpc::{Receipt, RpcError};
+use crate::facilitator::watch::Told;
+
+/// What the chain proves of a payment.
+pub(crate) enum Proof {
+    /// It was made, in this transaction, deep enough.
+    Paid(Receipt),
+    /// It was cancelled or used otherwise, deep enough: it can never pay.
+    Gone(Receipt),
+    /// Its time is over on chain and it is unused.
+    Over,
+    /// Nothing yet.
+    Nothing,
+}
+
+impl Engine {
+    pub(crate) async fn proof(&self, job: &Job) -> Result<Proof, RpcError> {
+        let (fate, head) = match self.chain.fate(&job.payment).await? {
+            Fate::Paid(receipt)
+                if self.chain.is_deep(&receipt).await?
+                    && (!self.chain.is_dear(&job.payment) || self.chain.is_agreed(&receipt).await?) =>
+            {
+                return Ok(Proof::Paid(receipt));
+            }
+            Fate::Gone(receipt) if self.chain.is_deep(&receipt).await? => return Ok(Proof::Gone(receipt)),
+            fate => (fate, self.chain.rpc.block().await?),
+        };
+        self.chain.saw(&head);
+        if !matches!(fate, Fate::Untold) {
+            return Ok(Proof::Nothing);
+        }
+        let (ends, now) = (job.effects.window.closes.plus(DEAD_AFTER_SECONDS).0, head.timestamp.to::<u64>());
+        let credible = now <= self.chain.host_now().plus(MAX_AHEAD_SECONDS).0;
+        if credible && ends < now && !self.chain.is_used_at(&job.payment, head.number).await? {
+            return Ok(Proof::Over);
+        }
+        Ok(Proof::Nothing)
+    }
+}
+
+impl Pilot {
+    /// Records that the payment was made in this transaction.
+    pub(super) async fn settled(&self, receipt: &Receipt) -> Outcome {
+        let (hash, block) = (receipt.transaction_hash, receipt.block_number.to());
+        self.flight.mined();
+        let outcome = self.finish(Ending::Settled { hash: hash.to_string(), block }).await;
+        if matches!(outcome, Outcome::Settled { .. }) {
+            let told = Told { hash, block };
+            self.engine.watch.state.lock().unfinal.insert(self.flight.key().clone(), told);
+            self.engine.look_soon();
+        }
+        outcome
+    }
+
+    /// Records that it can never pay.
+    pub(super) async fn gone(&self, receipt: &Receipt) -> Outcome {
+        let told = self.flight.hash().or_else(|| Some(receipt.transaction_hash.to_string()));
+        let ours = self.flight.hash().as_deref().and_then(transaction_hash);
+        let (reason, message) = if ours == Some(receipt.transaction_hash) {
+            (Reason::TransferNotFound, "the transaction does not contain the token's transfer")
+        } else {
+            (Reason::AlreadyUsed, "the authorization was cancelled, or used for another transfer")
+        };
+        self.failed(reason, message, told).await
+    }
+
+    /// Records that its time is over.
+    pub(super) async fn over(&self) -> Outcome {
+        let message = "the payment's time passed on chain without its being used";
+        self.failed(Reason::TransactionFailed, message, self.flight.hash()).await
+    }
+
+    async fn failed(&self, reason: Reason, message: &str, hash: Option<String>) -> Outcome {
+        let reason = reason.code(Dialect::of(&self.job.effects.scheme, &self.job.effects.network));
+        self.finish(Ending::Failed { reason, message: message.to_owned(), hash }).await
+    }
+
+    /// Records the end; until the store takes it, it is not told.
+    async fn finish(&self, ending: Ending) -> Outcome {
+        let (key, engine) = (self.flight.key(), &self.engine);
+        let network = &engine.chain.config.network;
+        loop {
+            let one = [(key.clone(), ending.clone())];
+            let answer = engine.journal.finish(network, &[], &one, engine.chain.host_now()).await;
+            match answer.map(|mut all| all.pop()) {
+                Ok(Some(Ok(()))) => break,
+                Ok(Some(Err(LedgerError::Conflict { .. })) | None) => return self.as_recorded(&ending).await,
+                Ok(Some(Err(error))) | Err(error) => {
+                    tracing::error!(payment = %key, %error, "the end can't be recorded");
+                }
+            }
+            tokio::time::sleep(engine.chain.config.poll).await;
+        }
+        match ending {
+            Ending::Settled { hash, .. } => Outcome::Settled { transaction: hash },
+            Ending::Failed { reason, message, hash } => Outcome::NotSettled {
+                refusal: self.job.effects.refuse(reason.reason(), message),
+                transaction: hash,
+            },
+        }
+    }
+
+    /// Another process, or another transaction's look, recorded an end before.
+    async fn as_recorded(&self, ending: &Ending) -> Outcome {
+        let hash = match ending {
+            Ending::Settled { hash, .. } => Some(hash.clone()),
+            Ending::Failed { hash, .. } => hash.clone(),
+        };
+        match self.engine.journal.settlement(self.flight.key()).await {
+            Ok(Some(record)) => self.job.ended(&record).unwrap_or_else(|| pending(hash)),
+            _ => pending(hash),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How JSON-RPC texts reach a node.
+
+use async_trait::async_trait;
+use tollway_protocol::Secret;
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// No answer that could be used: nothing is known of what the node did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub &'static str);
+
+/// A way to a node: HTTP as a rule, anything else in simulations.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Gives the node one JSON-RPC text, an object or an array, and returns its answer.
+    ///
+    /// # Errors
+    /// [`Unanswered`]: the node may have acted all the same.
+    async fn ask(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered>;
+}
+
+/// JSON-RPC over HTTP. The URL may hold credentials: it is in no text of ours, and reqwest's own log names the host
+/// only.
+pub struct Http {
+    client: reqwest::Client,
+    url: url::Url,
+}
+
+impl Http {
+    /// A way to the node at `url`; no I/O yet.
+    ///
+    /// # Errors
+    /// What is wrong with the URL or the HTTP client, without the URL.
+    pub fn new(url: &Secret<String>, timeout: std::time::Duration) -> Result<Self, &'static str> {
+        let url = url::Url::parse(url.expose()).map_err(|_| "the RPC URL can't be read")?;
+        let client = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|_| "the HTTP client can't be made")?;
+        Ok(Self { client, url })
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn ask(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
+        let failed = |_| Unanswered("the connection failed");
+        let request =
+            self.client.post(self.url.clone()).header("content-type", "application/json").body(body);
+        let mut response = request.send().await.map_err(failed)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if bytes.len().saturating_add(chunk.len()) > MAX_ANSWER {
+                return Err(Unanswered("its answer is too long"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+}

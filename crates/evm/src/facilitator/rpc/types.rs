@@ -1,0 +1,79 @@
+//! What is read of a node's answers; chains add members of their own.
+
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use serde::{Deserialize, Serialize};
+
+/// A call that is only tried.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Call {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<Address>,
+    pub(crate) to: Address,
+    #[serde(rename = "data")]
+    pub(crate) input: Bytes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gas: Option<U64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Receipt {
+    pub(crate) transaction_hash: B256,
+    pub(crate) status: U64,
+    pub(crate) block_number: U64,
+    #[serde(default)]
+    pub(crate) block_hash: Option<B256>,
+    #[serde(default)]
+    pub(crate) gas_used: Option<U64>,
+    #[serde(default)]
+    pub(crate) effective_gas_price: Option<U256>,
+    /// What a rollup adds for its data on the chain below.
+    #[serde(default)]
+    pub(crate) l1_fee: Option<U256>,
+    pub(crate) logs: Vec<alloy_primitives::Log>,
+}
+
+impl Receipt {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status == U64::from(1)
+    }
+
+    /// What it cost, in gwei, rounded up.
+    pub(crate) fn fee_gwei(&self) -> u64 {
+        let gas = U256::from(self.gas_used.unwrap_or_default());
+        let execution = gas.saturating_mul(self.effective_gas_price.unwrap_or_default());
+        gwei(execution.saturating_add(self.l1_fee.unwrap_or_default()))
+    }
+}
+
+/// Wei in gwei, rounded up.
+pub(crate) fn gwei(wei: U256) -> u64 {
+    wei.div_ceil(U256::from(1_000_000_000u64)).saturating_to()
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Block {
+    pub(crate) number: U64,
+    pub(crate) timestamp: U64,
+    #[serde(default)]
+    pub(crate) hash: Option<B256>,
+    #[serde(default)]
+    pub(crate) parent_hash: Option<B256>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FeeHistory {
+    #[serde(default)]
+    pub(crate) base_fee_per_gas: Vec<U256>,
+    #[serde(default)]
+    pub(crate) reward: Vec<Vec<U256>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FoundLog {
+    pub(crate) topics: Vec<B256>,
+    pub(crate) transaction_hash: Option<B256>,
+}

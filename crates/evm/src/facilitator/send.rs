@@ -1,0 +1,353 @@
+//! Group commit: what waits for an account goes out together, recorded before it leaves.
+
+use std::sync::Arc;
+
+use alloy_primitives::U256;
+use tokio::time::Instant;
+use tollway_ledger::{Batch, Lease, LedgerError, Record, SignedTransaction, Signing, fault};
+use tollway_protocol::Reason;
+use tollway_protocol::scheme::Outcome;
+
+use crate::facilitator::engine::Engine;
+use crate::facilitator::envelope::{Plan, together};
+use crate::facilitator::fees::Fees;
+use crate::facilitator::job::{Job, shown};
+use crate::facilitator::lane::{Lane, Member, Sent, Ticket, Word};
+use crate::facilitator::rpc::{Call, RpcError, gwei};
+use crate::signature::Signature;
+
+/// The most gas of one transaction: chains refuse more since EIP-7825.
+const MOST_GAS: u64 = 16_000_000;
+/// What is told when the day's gas is spent.
+const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
+
+/// Why a transaction was not signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsigned {
+    /// The chain could not be asked for the nonce.
+    #[error("{0}")]
+    Chain(RpcError),
+    /// The store failed.
+    #[error("{0}")]
+    Ledger(LedgerError),
+    /// The signer failed.
+    #[error("the signer failed")]
+    Signer,
+}
+
+impl Engine {
+    /// Has the payment sent by `lane`, with whatever waits there.
+    pub(crate) fn queue(self: &Arc<Self>, lane: &Arc<Lane>, ticket: Ticket) {
+        let starts = {
+            let mut state = lane.state.lock();
+            state.queue.push_back(ticket);
+            !std::mem::replace(&mut state.is_driven, true)
+        };
+        if starts {
+            let (this, lane) = (self.clone(), lane.clone());
+            tokio::spawn(async move { this.drive(&lane).await });
+        } else {
+            lane.wakes.notify_one();
+        }
+    }
+
+    async fn drive(self: Arc<Self>, lane: &Arc<Lane>) {
+        while self.turn(lane).await {
+            let most = match self.chain.has_multicall().await {
+                Ok(true) => self.chain.config.batch,
+                _ => 1,
+            };
+            let group = lane.state.lock().group(most);
+            self.send_group(lane, group).await;
+        }
+    }
+
+    /// Waits until something is to be sent: at once when nothing is on its way, else when enough or long enough has
+    /// gathered. False when nothing waits.
+    async fn turn(&self, lane: &Lane) -> bool {
+        let gather = self.gather();
+        loop {
+            let until = {
+                let mut state = lane.state.lock();
+                if state.queue.is_empty() {
+                    state.is_driven = false;
+                    return false;
+                }
+                let (waiting, away) = (state.queue.len(), state.on_their_way());
+                let ripe = state.last_sent.map_or_else(Instant::now, |at| at + gather);
+                let is_full = waiting >= self.chain.config.batch || ripe <= Instant::now();
+                if away == 0 || (away < self.chain.config.window && is_full) {
+                    return true;
+                }
+                (away < self.chain.config.window).then_some(ripe)
+            };
+            match until {
+                Some(ripe) => tokio::select! {
+                    biased;
+                    () = lane.wakes.notified() => {}
+                    () = tokio::time::sleep_until(ripe) => {}
+                },
+                None => lane.wakes.notified().await,
+            }
+        }
+    }
+
+    async fn send_group(self: &Arc<Self>, lane: &Arc<Lane>, group: Vec<Ticket>) {
+        let held = lane.lease.lock().await;
+        let held = match self.leased(lane, held).await {
+            Ok(Some(held)) => held,
+            Ok(None) => return tell_all(group, |_| Word::NoSender),
+            Err(Unsigned::Ledger(error)) => {
+                return tell_all(group, |job| Word::Refused(job.no_store(&error)));
+            }
+            Err(error) => return tell_all(group, |job| unsigned(job, &error)),
+        };
+        let Some(lease) = held.as_ref() else { return tell_all(group, |_| Word::NoSender) };
+        match self.record(lane, lease, group).await {
+            Ok(Some((hash, signed))) => {
+                drop(held);
+                fault::point("settle.after_journal");
+                self.broadcast(lane, &signed).await;
+                tracing::debug!(transaction = %hash, signer = signed.signer, nonce = signed.nonce, "sent");
+                fault::point("settle.after_broadcast");
+                self.look_soon();
+            }
+            Ok(None) => {}
+            Err(LeaseLost) => {
+                let mut held = held;
+                self.unlease(lane, &mut held);
+            }
+        }
+    }
+
+    /// Signs and records a transaction of the group; tells those that don't come along. None when none is left.
+    async fn record(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        lease: &Lease,
+        mut group: Vec<Ticket>,
+    ) -> Result<Option<(alloy_primitives::B256, SignedTransaction)>, LeaseLost> {
+        let mut tries = 0u32;
+        loop {
+            let (plan, left) = match self.plan(lane, group).await {
+                Some(planned) => planned,
+                None => return Ok(None),
+            };
+            group = left;
+            let signing = async {
+                let nonce = self.next_nonce(lane).await?;
+                fault::point("settle.nonce");
+                let (hash, signed) =
+                    plan.sign(&lane.key, self.chain.chain_id, nonce).ok_or(Unsigned::Signer)?;
+                let batch = self.batch(&plan, &group, signed.clone());
+                let now = self.chain.host_now();
+                let found = self.journal.sign(lease, batch, now).await.map_err(Unsigned::Ledger)?;
+                Ok((found, hash, signed))
+            };
+            match signing.await {
+                Ok((Signing::Done, hash, signed)) => {
+                    self.on_its_way(lane, hash, signed.clone(), group);
+                    return Ok(Some((hash, signed)));
+                }
+                Ok((Signing::Taken(records), ..)) => group = without(group, records),
+                Ok((Signing::OverBudget, ..)) => {
+                    tell_all(group, |job| {
+                        Word::Refused(job.refuse(Reason::FacilitatorUnavailable, OVER_BUDGET))
+                    });
+                    return Ok(None);
+                }
+                Ok((Signing::Lost, ..)) => {
+                    tell_all(group, |_| Word::NoSender);
+                    return Err(LeaseLost);
+                }
+                Err(Unsigned::Ledger(LedgerError::Conflict { .. })) if tries < 3 => {
+                    tries = tries.saturating_add(1);
+                    self.resync(lane);
+                }
+                Err(error) => {
+                    self.resync(lane);
+                    tell_all(group, |job| unsigned(job, &error));
+                    return Ok(None);
+                }
+            }
+            if group.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn batch(&self, plan: &Plan, group: &[Ticket], transaction: SignedTransaction) -> Batch {
+        let new = group.iter().filter_map(|ticket| ticket.claim.as_deref().cloned()).collect();
+        let again = group.iter().filter(|ticket| ticket.claim.is_none());
+        Batch {
+            new,
+            again: again.map(|ticket| ticket.job.effects.key.clone()).collect(),
+            transaction,
+            bid_gwei: gwei(plan.cost()),
+            budget_gwei: self.budget_gwei(),
+        }
+    }
+
+    pub(crate) fn budget_gwei(&self) -> u64 {
+        (self.chain.config.gas_budget_per_day / U256::from(1_000_000_000u64)).saturating_to()
+    }
+
+    /// Remembers a recorded transaction until its nonce is spent.
+    fn on_its_way(
+        &self,
+        lane: &Lane,
+        hash: alloy_primitives::B256,
+        signed: SignedTransaction,
+        group: Vec<Ticket>,
+    ) {
+        let nonce = signed.nonce;
+        let members = group.into_iter().map(|ticket| {
+            ticket.flight.signed(&signed.hash);
+            let (flight, word) = (Some(ticket.flight), Some(ticket.word));
+            Member { job: ticket.job, flight, word, is_lost: false }
+        });
+        let members: Vec<_> = members.collect();
+        metrics::histogram!("tollway_evm_batch_size")
+            .record(f64::from(u32::try_from(members.len()).unwrap_or(0)));
+        let mut state = lane.state.lock();
+        state.sent.insert(nonce, Sent::new(hash, signed, members));
+        state.next = Some(nonce.saturating_add(1));
+        state.last_sent = Some(Instant::now());
+    }
+
+    /// Gives the bytes to the nodes. What they answer proves nothing: the transaction is looked for afterwards.
+    pub(crate) async fn broadcast(&self, lane: &Lane, signed: &SignedTransaction) {
+        fault::point("settle.broadcasting");
+        match self.chain.rpc.send(&signed.raw).await {
+            Ok(_) => self.note_sent(signed),
+            Err(error) => {
+                tracing::warn!(transaction = signed.hash, nonce = signed.nonce, %error, "broadcast");
+                // Perhaps the nonce is wrong: it is asked for again.
+                lane.state.lock().next = None;
+            }
+        }
+    }
+
+    /// Records that a node has it, without making anyone wait for that.
+    fn note_sent(&self, signed: &SignedTransaction) {
+        let (journal, network) = (self.journal.clone(), self.chain.config.network.clone());
+        let hash = signed.hash.clone();
+        tokio::spawn(async move {
+            if let Err(error) = journal.sent(&network, &hash).await {
+                tracing::error!(transaction = hash, %error, "not recorded as broadcast");
+            }
+        });
+    }
+
+    /// Tries and prices a transaction of the group; tells those for which there can't be one.
+    async fn plan(&self, lane: &Lane, mut group: Vec<Ticket>) -> Option<(Plan, Vec<Ticket>)> {
+        while let Some(unlearned) = self.unlearned(&group) {
+            let ticket = group.swap_remove(unlearned);
+            match self.estimate(lane, &ticket.job).await {
+                Ok(plan) if group.is_empty() => return Some((plan, vec![ticket])),
+                Ok(_) => group.push(ticket),
+                Err(refused) => ticket.tell(Word::Refused(refused)),
+            }
+        }
+        if group.is_empty() {
+            return None;
+        }
+        let payments = || group.iter().map(|ticket| &ticket.job.payment);
+        let (to, input) = match group.as_slice() {
+            [only] => only.job.payment.submission(true),
+            _ => together(payments()),
+        };
+        let gas = self.gas.limit(payments(), &input).min(MOST_GAS);
+        match self.fees(lane, gas).await {
+            Ok(fees) => Some((Plan { to, input, gas, fees }, group)),
+            Err((reason, message)) => {
+                tell_all(group, |job| Word::Refused(job.refuse(reason.clone(), message.clone())));
+                None
+            }
+        }
+    }
+
+    /// A payment of the group whose gas is not known: a token's first, or one that calls other code.
+    fn unlearned(&self, group: &[Ticket]) -> Option<usize> {
+        group.iter().position(|ticket| {
+            let payment = &ticket.job.payment;
+            !payment.is_safe() || !self.gas.knows(payment.token)
+        })
+    }
+
+    /// Tries the payment alone, as it would be sent.
+    async fn estimate(&self, lane: &Lane, job: &Job) -> Result<Plan, Outcome> {
+        let deployed = match job.payment.authorization.signature {
+            Signature::Undeployed { .. } => {
+                let code = self.chain.rpc.code(job.payment.payer()).await;
+                !code.map_err(|error| job.unreachable(&error))?.is_empty()
+            }
+            _ => true,
+        };
+        let (to, input) = job.payment.submission(deployed);
+        let call = Call { from: Some(lane.address()), to, input: input.clone(), gas: None };
+        let estimate = match self.chain.rpc.estimate(&call).await {
+            Ok(gas) => gas,
+            Err(RpcError::Refused { message, .. }) => {
+                return Err(job.refuse(Reason::SimulationFailed, message));
+            }
+            Err(error) => return Err(job.unreachable(&error)),
+        };
+        let (gas, cap) = (estimate.saturating_add(estimate / 5), self.chain.config.gas_cap);
+        if gas > cap {
+            let message = format!("it would use {gas} gas, at most {cap} is spent");
+            return Err(job.refuse(Reason::SimulationFailed, message));
+        }
+        if job.payment.is_safe() {
+            self.gas.learn(job.payment.token, &input, estimate);
+        }
+        let fees = self.fees(lane, gas).await.map_err(|(reason, message)| job.refuse(reason, message))?;
+        Ok(Plan { to, input, gas, fees })
+    }
+
+    /// What to bid for the transaction's gas, or why it can't be paid for.
+    async fn fees(&self, lane: &Lane, gas: u64) -> Result<Fees, (Reason, String)> {
+        let unavailable = |message: &str| Err((Reason::FacilitatorUnavailable, message.to_owned()));
+        match lane.purse.fees(&self.chain, gas.max(self.chain.config.gas_cap)).await {
+            Ok(Some(fees)) if fees.base > self.chain.config.max_fee_per_gas => {
+                unavailable("gas costs more than the facilitator's operator allows")
+            }
+            Ok(Some(fees)) => Ok(fees),
+            Ok(None) => unavailable("the facilitator's account can't pay for gas"),
+            Err(error) => Err((Reason::ChainUnreachable, error.to_string())),
+        }
+    }
+}
+
+/// This process may not send from the account any more.
+struct LeaseLost;
+
+fn tell_all(group: Vec<Ticket>, word: impl Fn(&Job) -> Word) {
+    for ticket in group {
+        let word = word(&ticket.job);
+        ticket.tell(word);
+    }
+}
+
+/// The word for a payment whose transaction was not signed.
+fn unsigned(job: &Job, error: &Unsigned) -> Word {
+    match error {
+        Unsigned::Chain(error) => Word::Refused(job.unreachable(error)),
+        Unsigned::Ledger(error) => Word::Unsure(shown(error)),
+        Unsigned::Signer => {
+            Word::Refused(job.refuse(Reason::FacilitatorUnavailable, "the facilitator could not sign"))
+        }
+    }
+}
+
+/// The group without those that another settlement had taken, who are told.
+fn without(group: Vec<Ticket>, records: Vec<Record>) -> Vec<Ticket> {
+    let mut rest = group;
+    for record in records {
+        let taken = rest.iter().position(|ticket| ticket.job.effects.key == record.key);
+        if let Some(place) = taken {
+            rest.swap_remove(place).tell(Word::Taken(Box::new(record)));
+        }
+    }
+    rest
+}

@@ -1,0 +1,98 @@
+//! Work that no request asks for: accounts are leased, and what dead processes left is finished.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tollway_ledger::JournalState;
+
+use crate::facilitator::engine::{Engine, transaction_hash};
+use crate::facilitator::watch::Told;
+
+/// How often there is something to look after.
+const EVERY: Duration = Duration::from_millis(250);
+/// How long an account must be free before a process takes it that has one already: others may want it.
+const MODESTY: Duration = Duration::from_secs(3);
+/// How many settlements are taken over at a time.
+const SOME: u32 = 64;
+
+impl Engine {
+    /// Finishes what was left open, and from then on whatever other processes leave.
+    pub(super) async fn recover(self: &Arc<Self>) {
+        // So that the first verification costs one round trip too; what is wrong, `ready` tells.
+        let _ = self.chain.ready().await;
+        self.remember_told().await;
+        let mut first = Tenure::default();
+        self.serve_once(&mut first).await;
+        if !self.tending.swap(true, Ordering::SeqCst) {
+            tokio::spawn(keep_serving(Arc::downgrade(self), first));
+        }
+    }
+
+    /// What an earlier process told as settled can still be undone by a reorg.
+    async fn remember_told(self: &Arc<Self>) {
+        let open = match self.journal.open(&self.chain.config.network).await {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(%error, "open settlements can't be read");
+                return;
+            }
+        };
+        let settled = open.into_iter().filter(|record| record.state == JournalState::Settled);
+        let told = settled.filter_map(|record| {
+            let hash = record.hash.as_deref().and_then(transaction_hash)?;
+            Some((record.key, Told { hash, block: record.block? }))
+        });
+        let told: std::collections::BTreeMap<_, _> = told.collect();
+        if told.is_empty() {
+            return;
+        }
+        self.watch.state.lock().unfinal.extend(told.clone());
+        if let Err(error) = self.look_again(told).await {
+            tracing::warn!(%error, "what is settled can't be looked at again just now");
+        }
+        self.look_soon();
+    }
+
+    async fn serve_once(self: &Arc<Self>, tenure: &mut Tenure) {
+        for (place, lane) in self.lanes.iter().enumerate() {
+            if lane.state.lock().is_leased {
+                continue;
+            }
+            let has_one = self.lanes.iter().any(|lane| lane.state.lock().is_leased);
+            if has_one && tenure.began.elapsed() < MODESTY {
+                continue;
+            }
+            if let Err(error) = self.lease(lane).await {
+                tracing::warn!(lane = place, signer = lane.name(), error = %error, "can't be leased just now");
+            }
+        }
+        if !self.lanes.iter().any(|lane| lane.state.lock().is_leased) {
+            return;
+        }
+        match self.journal.take_over(&self.chain.config.network, SOME).await {
+            Ok(records) => records.into_iter().for_each(|record| self.resume(record)),
+            Err(error) => tracing::warn!(%error, "nothing can be taken over just now"),
+        }
+    }
+}
+
+/// How long this process has been at it.
+struct Tenure {
+    began: Instant,
+}
+
+impl Default for Tenure {
+    fn default() -> Self {
+        Self { began: Instant::now() }
+    }
+}
+
+async fn keep_serving(engine: Weak<Engine>, mut tenure: Tenure) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let Some(this) = engine.upgrade() else { return };
+        this.serve_once(&mut tenure).await;
+    }
+}

@@ -1,0 +1,278 @@
+//! The one who looks at the chain: finds every transaction on its way, and tells those who wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tollway_ledger::{Ending, Mined, fault};
+use tollway_protocol::bind::PaymentKey;
+use tollway_protocol::scheme::Outcome;
+
+use crate::facilitator::engine::Engine;
+use crate::facilitator::lane::{Lane, Sent, Word};
+use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
+
+/// Looks at the chain between two checks of a transaction that has no receipt.
+pub(crate) const CHECK_EVERY: u32 = 8;
+/// How often the chain is looked at when nothing is on its way.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What the watcher remembers.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(super) state: Mutex<State>,
+    wakes: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    is_running: bool,
+    /// The block that was the last one at the last look.
+    head: Option<B256>,
+    /// The hashes of blocks that were seen, by number.
+    pub(super) blocks: BTreeMap<u64, B256>,
+    /// Settlements that a reorg could take back.
+    pub(super) unfinal: BTreeMap<PaymentKey, Told>,
+}
+
+/// A settlement that was told, and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) hash: B256,
+    pub(super) block: u64,
+}
+
+/// A transaction on its way, as the watcher asks for it.
+struct Wanted {
+    lane: Arc<Lane>,
+    nonce: u64,
+    hash: B256,
+}
+
+/// A transaction that was found.
+struct Found {
+    lane: Arc<Lane>,
+    nonce: u64,
+    receipt: Receipt,
+}
+
+impl Engine {
+    /// Has the chain looked at, now and until nothing is on its way.
+    pub(crate) fn look_soon(self: &Arc<Self>) {
+        let starts = !std::mem::replace(&mut self.watch.state.lock().is_running, true);
+        if starts {
+            tokio::spawn(keep_looking(Arc::downgrade(self)));
+        } else {
+            self.watch.wakes.notify_one();
+        }
+    }
+
+    fn is_anything_sent(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.state.lock().sent.is_empty())
+    }
+
+    /// One look. True when there is more to look for soon.
+    async fn look(self: &Arc<Self>) -> Result<(), RpcError> {
+        let wanted = self.wanted();
+        let fresh = wanted.iter().any(|wanted| wanted.is_due());
+        let mut asks = vec![Ask::head()];
+        if fresh {
+            asks.extend(wanted.iter().map(|wanted| Ask::receipt(wanted.hash)));
+        }
+        let mut given = self.chain.rpc.together(&asks).await?.into_iter();
+        let head: Block = given.next().ok_or(RpcError::Unreachable("no answer"))?.read()?;
+        self.chain.saw(&head);
+        let moved = self.head_moved(&head);
+        if moved {
+            self.follow_blocks(&head).await?;
+        }
+        if !fresh && moved && !wanted.is_empty() {
+            let asks: Vec<_> = wanted.iter().map(|wanted| Ask::receipt(wanted.hash)).collect();
+            given = self.chain.rpc.together(&asks).await?.into_iter();
+        } else if !fresh {
+            self.count_look();
+            return Ok(());
+        }
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (wanted, given) in wanted.into_iter().zip(given) {
+            match given.read::<Option<Receipt>>() {
+                Ok(Some(receipt)) if receipt.transaction_hash == wanted.hash => {
+                    found.push(Found { lane: wanted.lane, nonce: wanted.nonce, receipt });
+                }
+                Ok(Some(_)) => tracing::warn!("the node gave another transaction's receipt"),
+                Ok(None) => missing.push(wanted),
+                Err(error) => tracing::debug!(%error, "no receipt"),
+            }
+        }
+        self.count_look();
+        for Wanted { lane, nonce, hash } in missing {
+            // It was in a block that is not the chain's any more.
+            if let Some(sent) = lane.state.lock().sent.get_mut(&nonce)
+                && sent.seen.is_some_and(|(seen, _)| seen == hash)
+            {
+                sent.seen = None;
+            }
+        }
+        self.decide(found, head.number.to()).await
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for lane in &self.lanes {
+            for (nonce, sent) in &lane.state.lock().sent {
+                for (hash, _) in &sent.versions {
+                    wanted.push(Wanted { lane: lane.clone(), nonce: *nonce, hash: *hash });
+                }
+            }
+        }
+        wanted
+    }
+
+    fn count_look(&self) {
+        for lane in &self.lanes {
+            for sent in lane.state.lock().sent.values_mut() {
+                sent.looks = sent.looks.saturating_add(1);
+            }
+        }
+    }
+
+    fn head_moved(&self, head: &Block) -> bool {
+        let mut state = self.watch.state.lock();
+        let moved = head.hash.is_none() || state.head != head.hash;
+        state.head = head.hash;
+        moved
+    }
+
+    /// Records the ends of what was found deep enough, all at once, and tells those who wait.
+    async fn decide(self: &Arc<Self>, found: Vec<Found>, head: u64) -> Result<(), RpcError> {
+        let (mut mined, mut endings, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for Found { lane, nonce, receipt } in found {
+            let deep = self.chain.is_deep_at(&receipt, head) && self.agreed(&lane, nonce, &receipt).await?;
+            let mut state = lane.state.lock();
+            let Some(sent) = state.sent.get_mut(&nonce) else { continue };
+            sent.see(&receipt, deep);
+            if !deep {
+                continue;
+            }
+            let (paid, unpaid): (Vec<_>, Vec<_>) = sent
+                .members
+                .iter()
+                .filter(|member| !member.is_lost)
+                .partition(|member| member.job.payment.is_paid_by(&receipt));
+            let (hash, block) = (receipt.transaction_hash.to_string(), receipt.block_number.to());
+            endings.extend(
+                paid.iter()
+                    .map(|member| (member.key().clone(), Ending::Settled { hash: hash.clone(), block })),
+            );
+            let reverted = unpaid.iter().map(|member| member.key().clone()).collect();
+            mined.push(Mined { hash, block, fee_gwei: receipt.fee_gwei(), reverted });
+            drop(state);
+            done.push((lane, nonce, receipt));
+        }
+        if mined.is_empty() {
+            return Ok(());
+        }
+        fault::point("settle.after_receipt");
+        let network = &self.chain.config.network;
+        match self.journal.finish(network, &mined, &endings, self.chain.host_now()).await {
+            Ok(answers) => {
+                for ((key, _), answer) in endings.iter().zip(answers) {
+                    if let Err(error) = answer {
+                        tracing::error!(payment = %key, %error, "the end can't be recorded");
+                    }
+                }
+            }
+            Err(error) => {
+                // It is not told before it is recorded: the next look tries again.
+                tracing::error!(%error, "the ends can't be recorded");
+                return Ok(());
+            }
+        }
+        fault::point("settle.stored");
+        for (lane, nonce, receipt) in done {
+            self.spent(&lane, nonce, &receipt);
+        }
+        Ok(())
+    }
+
+    /// Whether enough nodes show the transaction in the same block, for what is in it.
+    async fn agreed(&self, lane: &Lane, nonce: u64, receipt: &Receipt) -> Result<bool, RpcError> {
+        let dear = lane.state.lock().sent.get(&nonce).is_some_and(|sent| {
+            sent.members.iter().any(|member| self.chain.is_dear(&member.job.payment))
+        });
+        if dear { self.chain.is_agreed(receipt).await } else { Ok(true) }
+    }
+
+    /// A nonce is spent by a transaction of ours: tells its payments how that went.
+    fn spent(self: &Arc<Self>, lane: &Lane, nonce: u64, receipt: &Receipt) {
+        let Some(sent) = lane.state.lock().sent.remove(&nonce) else { return };
+        lane.wakes.notify_one();
+        let hash = receipt.transaction_hash;
+        for mut member in sent.members {
+            if member.is_lost {
+                member.tell(Word::Unpaid);
+            } else if member.job.payment.is_paid_by(receipt) {
+                let told = Told { hash, block: receipt.block_number.to() };
+                self.watch.state.lock().unfinal.insert(member.key().clone(), told);
+                member.tell(Word::Ended(Outcome::Settled { transaction: hash.to_string() }));
+            } else {
+                tracing::warn!(payment = %member.key(), transaction = %hash, "mined without paying");
+                member.tell(Word::Unpaid);
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether it has to be asked for though no block came: it is new, or was not found for a while.
+    fn is_due(&self) -> bool {
+        let state = self.lane.state.lock();
+        state.sent.get(&self.nonce).is_some_and(|sent| sent.looks.is_multiple_of(CHECK_EVERY))
+    }
+}
+
+impl Sent {
+    fn see(&mut self, receipt: &Receipt, deep: bool) {
+        self.seen = Some((receipt.transaction_hash, receipt.block_number.to()));
+        if !deep {
+            let hash = receipt.transaction_hash.to_string();
+            for member in &self.members {
+                if let Some(flight) = &member.flight {
+                    flight.signed(&hash);
+                }
+            }
+        }
+        for flight in self.members.iter().filter_map(|member| member.flight.as_ref()) {
+            flight.mined();
+        }
+    }
+}
+
+/// Looks again and again, until nothing is on its way and nothing can be taken back.
+async fn keep_looking(engine: Weak<Engine>) {
+    loop {
+        let Some(this) = engine.upgrade() else { return };
+        if let Err(error) = this.look().await {
+            tracing::debug!(network = %this.chain.config.network, %error, "can't look");
+        }
+        this.tend_nonces().await;
+        this.tend_finality().await;
+        let sent = this.is_anything_sent();
+        {
+            let mut state = this.watch.state.lock();
+            if !sent && state.unfinal.is_empty() {
+                state.is_running = false;
+                return;
+            }
+        }
+        let pause = if sent { this.chain.config.poll } else { this.chain.config.poll.max(IDLE) };
+        tokio::select! {
+            biased;
+            () = this.watch.wakes.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
