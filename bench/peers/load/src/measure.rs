@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::http::Connection;
+use crate::payments::Payment;
 use crate::peer::Peer;
 use crate::proxy::Counts;
 
@@ -22,7 +23,7 @@ pub struct Sample {
 }
 
 /// Sends `requests` through `concurrency` connections, each taking the next as soon as it is free.
-pub async fn phase(peer: &Peer, requests: &Arc<Vec<Vec<u8>>>, concurrency: usize) -> Result<Sample> {
+pub async fn phase(peer: &Peer, requests: &Arc<Vec<Payment>>, concurrency: usize) -> Result<Sample> {
     let mut connections = Vec::new();
     for _ in 0..concurrency {
         connections.push(Connection::open(peer.address).await?);
@@ -35,9 +36,9 @@ pub async fn phase(peer: &Peer, requests: &Arc<Vec<Vec<u8>>>, concurrency: usize
             let (requests, next) = (requests.clone(), next.clone());
             tokio::spawn(async move {
                 let mut done = Vec::new();
-                while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(payment) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let sent = Instant::now();
-                    let answer = connection.exchange(request).await?;
+                    let answer = connection.exchange(&payment.request).await?;
                     done.push((sent.elapsed(), answer));
                 }
                 anyhow::Ok(done)
@@ -68,10 +69,18 @@ impl Sample {
 
     /// Milliseconds within which this part of the requests was answered.
     pub fn quantile(&self, part: f64) -> f64 {
-        let last = self.latencies.len().saturating_sub(1);
-        let index = (last as f64 * part).round() as usize;
-        self.latencies.get(index).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+        quantile(&self.latencies, part).map_or(f64::NAN, milliseconds)
     }
+}
+
+/// The value that this part of the sorted values does not exceed.
+pub fn quantile<T: Copy>(sorted: &[T], part: f64) -> Option<T> {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * part).round() as usize).copied()
+}
+
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
