@@ -41,7 +41,8 @@ fn reasons() -> Result<String> {
          # Reasons\n\n\
          Why a payment was not accepted, verified or settled: the code as it is on the wire, the HTTP status of a\n\
          seller's answer, and what a payer may do next. Every spelling in a row is read as that row; the first one is\n\
-         written, or the one for `exact` on EVM networks where there is one (in version 1: the one for version 1).\n\
+         written, or the one for the scheme on EVM networks where there is one (in version 1: the one for version 1;\n\
+         with transfer method `permit2`, and with `upto`: theirs).\n\
          A code that is in no row is kept as it came and counts as final.\n\n\
          | next | meaning |\n|---|---|\n",
     );
@@ -52,7 +53,13 @@ fn reasons() -> Result<String> {
         let row = reason.row();
         writeln!(text, "\n## {reason:?}\n\n{}\n", row.help)?;
         writeln!(text, "- code: `{}`", row.core)?;
-        for (name, code) in [("exact on EVM", row.exact_evm), ("exact on EVM, version 1", row.exact_evm_v1)] {
+        let own = [
+            ("exact on EVM", row.exact_evm),
+            ("exact on EVM, version 1", row.exact_evm_v1),
+            ("permit2 on EVM", row.permit2),
+            ("upto on EVM", row.upto),
+        ];
+        for (name, code) in own {
             if let Some(code) = code.filter(|code| *code != row.core) {
                 writeln!(text, "- {name}: `{code}`")?;
             }

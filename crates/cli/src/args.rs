@@ -73,6 +73,11 @@ impl Command {
         if matches!(self, Self::Facilitator(_)) { "info" } else { "warn" }
     }
 
+    /// Whether it sends spans where the environment asks for them: servers do.
+    pub(crate) fn is_traced(&self) -> bool {
+        matches!(self, Self::Facilitator(args) if args.serves())
+    }
+
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Demo(args) => demo::run(args).await,

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, address};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tollway_devnet::evm::Mining;
-use tollway_facilitator::Registry;
+use tollway_facilitator::{Api, Registry};
 use tollway_ledger::SqliteLedger;
 use tollway_protocol::{Network, Secret};
 
@@ -148,7 +148,8 @@ async fn service(
     registry: Registry,
     ledger: Arc<SqliteLedger>,
 ) -> Result<Service, Failure> {
-    let service = Service::start(server, registry, ledger, &stack::registry_limits(), None).await;
+    let service =
+        Service::start(server, registry, ledger, &stack::registry_limits(), None, Api::router).await;
     match service.registry().problems().await.into_iter().next() {
         Some(problem) => Err(Failure::general(format!("the facilitator is not ready: {problem}"))),
         None => Ok(service),

@@ -13,6 +13,7 @@ mod screen;
 mod secrets;
 mod signals;
 mod stack;
+mod traces;
 mod wallet;
 
 use std::process::ExitCode;
@@ -27,14 +28,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(failure) = log::start(cli.log.as_deref(), cli.command.log_level()) {
-        return failure.tell();
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::Failure::from(error).tell(),
     };
+    let traced = cli.command.is_traced().then(|| runtime.handle());
+    let spans = match log::start(cli.log.as_deref(), cli.command.log_level(), traced) {
+        Ok(spans) => spans,
+        Err(failure) => return failure.tell(),
+    };
     let done = runtime.block_on(cli.command.run());
+    if let Some(spans) = spans {
+        spans.flush();
+    }
     // What still reads a terminal or a socket on a blocking thread is not waited for.
     runtime.shutdown_background();
     match done {

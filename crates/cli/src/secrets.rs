@@ -13,6 +13,29 @@ pub(crate) const PRIVATE_KEY: &str = "TOLLWAY_PRIVATE_KEY";
 /// The variable that holds the keystore's passphrase.
 pub(crate) const PASSPHRASE: &str = "TOLLWAY_PASSPHRASE";
 
+/// What a variable's name ends with when it names a file that holds the value, as containers get their secrets.
+pub(crate) const FILE: &str = "_FILE";
+/// The longest secret, in bytes.
+const LONGEST: u64 = 16 * 1024;
+
+/// The value of `variable` in a file: its text without the line's end.
+pub(crate) fn in_file(variable: &str, path: &Path) -> Result<String, Failure> {
+    let doing = || format!("{variable}{FILE}: {}", path.display());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).doing(doing)?;
+    io::Read::read_to_string(&mut io::Read::take(file, LONGEST), &mut text).doing(doing)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A variable that is set and not empty, or the file that `NAME_FILE` names.
+pub(crate) fn variable_or_file(name: &str) -> Result<Option<Secret<String>>, Failure> {
+    if let Some(secret) = variable(name) {
+        return Ok(Some(secret));
+    }
+    let path = std::env::var_os(format!("{name}{FILE}"));
+    path.map(|path| in_file(name, Path::new(&path)).map(Secret::new)).transpose()
+}
+
 /// A variable that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<Secret<String>> {
     std::env::var(name).ok().filter(|text| !text.is_empty()).map(Secret::new)

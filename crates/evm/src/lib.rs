@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod abi;
+pub mod bug;
 pub mod delegation;
 pub mod exact;
 #[cfg(feature = "facilitator")]

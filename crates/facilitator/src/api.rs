@@ -4,26 +4,43 @@
 //! |---|---|
 //! | `POST /verify` | a verdict |
 //! | `POST /settle` | a settlement |
+//! | `GET /settlements/{payment key}` | what became of a payment: settled, failed, pending or unknown |
 //! | `GET /supported` | schemes, networks and signers |
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 when payments can be settled, else 503 and why not |
 //! | `GET /metrics` | Prometheus text, when a recorder's handle was given |
+//! | `GET /openapi.json` | all of this as an OpenAPI 3.1 document |
 //!
 //! A refused payment is HTTP 200 with `isValid: false` or `success: false` and a reason. HTTP 400,
 //! 408 and 413 mean that the body could not be read, 503 with `Retry-After` that it is not the
-//! payment's fault; both still carry a protocol body.
+//! payment's fault; both still carry a protocol body. So do 401 and 429, where [`Keys`] or a [`Rate`] per client
+//! are set: the first four endpoints but `/supported` need a key then.
+//!
+//! A caller of `/settle` that waits for less than this server's time says so with `Prefer: wait=SECONDS`: it is
+//! answered before that, with `settlement_pending` and what is known of the transaction if there is no outcome yet.
+//!
+//! In `/settlements` the payment key is percent-encoded as one path segment. `unknown` says that this ledger has no
+//! such payment, which is no proof that the money did not move.
 
 mod answer;
 mod body;
 mod care;
+mod client;
+mod guard;
+mod keys;
+mod lookup;
 mod observe;
+mod openapi;
 mod payments;
+mod prefer;
+mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -32,6 +49,15 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
 use tower::timeout::TimeoutLayer;
 use tower_http::catch_panic::CatchPanicLayer;
+
+pub use client::Proxies;
+pub use keys::{Key, Keys};
+pub use openapi::document as openapi;
+pub use rate::Rate;
+
+pub(crate) use rate::household;
+
+use rate::Buckets;
 
 use crate::Registry;
 
@@ -60,6 +86,9 @@ pub struct Api {
     limits: Limits,
     ledger: Option<Box<LedgerCheck>>,
     metrics: Option<PrometheusHandle>,
+    keys: Option<Keys>,
+    per_address: Option<Buckets>,
+    proxies: Option<Proxies>,
 }
 
 impl Api {
@@ -71,6 +100,9 @@ impl Api {
             limits: Limits { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 },
             ledger: None,
             metrics: None,
+            keys: None,
+            per_address: None,
+            proxies: None,
         }
     }
 
@@ -98,6 +130,28 @@ impl Api {
         self
     }
 
+    /// The keys that callers need from now on.
+    #[must_use]
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// What one client address may ask, at the four endpoints that cost something. Whoever has one IPv6 address
+    /// has its /64. Needs [`Server`](crate::Server), which knows addresses.
+    #[must_use]
+    pub fn per_address(mut self, rate: Rate) -> Self {
+        self.per_address = Some(Buckets::new(rate));
+        self
+    }
+
+    /// Proxies whose word about the client's address is taken; none unless set.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
     /// The router, to be served or nested.
     pub fn router(self) -> Router {
         // Beyond the registry's own deadlines: nothing should ever get there.
@@ -108,14 +162,24 @@ impl Api {
             .layer(LoadShedLayer::new())
             .layer(GlobalConcurrencyLimitLayer::new(self.limits.concurrency))
             .layer(TimeoutLayer::new(patience));
+        let api = Arc::new(self);
+        let keyed = || from_fn_with_state(api.clone(), guard::key);
         let payments = Router::new()
             .route("/verify", post(payments::verify))
             .route("/settle", post(payments::settle))
-            .route_layer(bounded);
+            .route_layer(bounded)
+            .route_layer(keyed());
+        let lookups = Router::new()
+            .route("/settlements/{*key}", get(lookup::settlement))
+            .route_layer(GlobalConcurrencyLimitLayer::new(LOOKUPS))
+            .route_layer(keyed());
         Router::new()
             .merge(payments)
-            .route("/", get(care::index))
+            .merge(lookups)
             .route("/supported", get(care::supported))
+            .route_layer(from_fn_with_state(api.clone(), guard::client))
+            .route("/", get(care::index))
+            .route("/openapi.json", get(openapi::serve))
             .route("/healthz", get(care::healthz))
             .route("/readyz", get(care::readyz))
             .route("/metrics", get(care::metrics))
@@ -123,8 +187,10 @@ impl Api {
             .method_not_allowed_fallback(answer::wrong_method)
             .layer(CatchPanicLayer::custom(answer::panicked))
             .layer(axum::middleware::from_fn(observe::observe))
-            .with_state(Arc::new(self))
+            .with_state(api)
     }
 }
 
+/// Look-ups in the ledger at a time; more wait.
+const LOOKUPS: usize = 16;
 const SLACK: Duration = Duration::from_secs(5);

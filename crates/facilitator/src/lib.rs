@@ -5,7 +5,9 @@ pub mod config;
 pub mod meter;
 mod redact;
 pub mod registry;
+pub mod screen;
 pub mod serve;
+pub mod settlements;
 
 pub use api::Api;
 pub use config::Config;

@@ -6,6 +6,8 @@
 //! | `tollway_facilitator_payment_seconds` | histogram | `operation`, `network`, `scheme`, `outcome` |
 //! | `tollway_facilitator_in_flight` | gauge | `operation` |
 //! | `tollway_facilitator_http_responses_total` | counter | `path`, `status` |
+//! | `tollway_facilitator_screened_total` | counter | `operation`, `by` (policy, hook, broken) |
+//! | `tollway_facilitator_turned_away_total` | counter | `why` (key, rate, quota, address, connections) |
 //!
 //! `outcome` is `valid`, `invalid`, `settled`, `failed`, `pending` or `unavailable`; `reason` is the
 //! reason table's core code. Every label has few values: networks and schemes that are not served
@@ -20,6 +22,8 @@ const PAYMENTS: &str = "tollway_facilitator_payments_total";
 const SECONDS: &str = "tollway_facilitator_payment_seconds";
 const IN_FLIGHT: &str = "tollway_facilitator_in_flight";
 const RESPONSES: &str = "tollway_facilitator_http_responses_total";
+const SCREENED: &str = "tollway_facilitator_screened_total";
+const TURNED_AWAY: &str = "tollway_facilitator_turned_away_total";
 const BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0];
 
@@ -35,8 +39,13 @@ pub fn prometheus() -> Result<PrometheusBuilder, BuildError> {
     metrics::describe_histogram!(SECONDS, metrics::Unit::Seconds, "Time to an answer");
     metrics::describe_gauge!(IN_FLIGHT, "Verifications and settlements in progress");
     metrics::describe_counter!(RESPONSES, "HTTP answers");
+    metrics::describe_counter!(SCREENED, "Payments refused by lists and hooks");
+    metrics::describe_counter!(TURNED_AWAY, "Requests and connections refused before they were read");
     Ok(builder)
 }
+
+/// The names of this crate's metrics.
+pub const NAMES: [&str; 6] = [PAYMENTS, SECONDS, IN_FLIGHT, RESPONSES, SCREENED, TURNED_AWAY];
 
 /// What is being measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +103,14 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         metrics::gauge!(IN_FLIGHT, "operation" => self.0.name()).decrement(1.0);
     }
+}
+
+pub(crate) fn screened(operation: Operation, by: &'static str) {
+    metrics::counter!(SCREENED, "operation" => operation.name(), "by" => by).increment(1);
+}
+
+pub(crate) fn turned_away(why: &'static str) {
+    metrics::counter!(TURNED_AWAY, "why" => why).increment(1);
 }
 
 pub(crate) fn response(path: &'static str, status: u16) {

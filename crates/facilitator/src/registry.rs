@@ -18,6 +18,9 @@ use tollway_protocol::scheme::{FacilitatorError, FacilitatorScheme, NotReady};
 use tollway_protocol::wire::{Kind, PaymentRequest, Settlement, Supported, Verdict};
 use tollway_protocol::{Facilitator, Network};
 
+use crate::screen::{Caller, Screens};
+use crate::settlements::Settlements;
+
 pub use build::{BuildError, Builder};
 pub use care::Undrained;
 
@@ -35,6 +38,8 @@ pub struct Registry {
     settle_within: Duration,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
+    screens: Screens,
+    lookup: Option<Arc<dyn Settlements>>,
     draining: AtomicBool,
     readiness: tokio::sync::Mutex<Option<(Instant, Vec<NotReady>)>>,
 }
@@ -56,7 +61,28 @@ impl Registry {
     ///
     /// The work is not the caller's: it goes on when the returned future is dropped.
     pub async fn settle_by(&self, request: &PaymentRequest, deadline: Duration) -> Settlement {
-        way::settle(self, request, deadline).await
+        self.settle_for(request, deadline, &Caller::default()).await
+    }
+
+    /// [`Registry::settle_by`] for a caller whom screening may know.
+    pub async fn settle_for(
+        &self,
+        request: &PaymentRequest,
+        deadline: Duration,
+        caller: &Caller,
+    ) -> Settlement {
+        way::settle(self, request, caller, deadline).await
+    }
+
+    /// Like [`Facilitator::verify`], for a caller whom screening may know.
+    pub async fn verify_for(&self, request: &PaymentRequest, caller: &Caller) -> Verdict {
+        way::verify(self, request, caller).await
+    }
+
+    /// Where settlements are looked up, if it was told.
+    #[must_use]
+    pub fn settlements(&self) -> Option<&Arc<dyn Settlements>> {
+        self.lookup.as_ref()
     }
 
     /// What is served: the mechanisms' kinds, and for networks with a version 1 name those of version 1.
@@ -64,9 +90,8 @@ impl Registry {
     pub fn kinds(&self) -> Supported {
         let mut supported = Supported::default();
         for ((scheme, network), mechanism) in &self.mechanisms {
-            let asked =
-                std::panic::catch_unwind(AssertUnwindSafe(|| (mechanism.kind(), mechanism.signers())));
-            let Ok((kind, signers)) = asked else {
+            let ask = || (mechanism.kind(), mechanism.signers(), mechanism.extensions());
+            let Ok((kind, signers, extensions)) = std::panic::catch_unwind(AssertUnwindSafe(ask)) else {
                 tracing::error!(%network, scheme, "the mechanism panicked; it is left out of /supported");
                 continue;
             };
@@ -74,6 +99,11 @@ impl Registry {
                 supported.kinds.push(Kind { x402_version: 1, network: name.to_owned(), ..kind.clone() });
             }
             supported.kinds.push(kind);
+            for extension in extensions {
+                if !supported.extensions.iter().any(|known| known == extension) {
+                    supported.extensions.push(extension.to_owned());
+                }
+            }
             let family = supported.signers.entry(format!("{}:*", network.namespace())).or_default();
             for signer in signers {
                 if !family.contains(&signer) {
@@ -89,6 +119,11 @@ impl Registry {
         self.mechanisms.get(&(scheme.to_owned(), network.clone()))
     }
 
+    /// The time that payments are judged by, before a mechanism corrects it.
+    pub(crate) fn now(&self) -> UnixTime {
+        (self.clock)()
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -97,7 +132,7 @@ impl Registry {
 #[async_trait]
 impl Facilitator for Registry {
     async fn verify(&self, request: &PaymentRequest) -> Result<Verdict, FacilitatorError> {
-        Ok(way::verify(self, request).await)
+        Ok(self.verify_for(request, &Caller::default()).await)
     }
 
     async fn settle(&self, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {

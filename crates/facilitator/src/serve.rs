@@ -14,8 +14,9 @@
 //! # }
 //! ```
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -35,11 +37,16 @@ use tokio_io_timeout::TimeoutStream;
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
+use crate::{api, meter};
+
 /// What connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time; more wait in the system's queue. 1024 unless set.
     pub connections: usize,
+    /// Connections of one address at a time, others are closed at once; any number unless set. Behind a proxy they
+    /// are all the proxy's. Whoever has one IPv6 address has its /64.
+    pub per_address: usize,
     /// How long a request's head may take to arrive, and how long a connection may be idle; 10 s
     /// unless set.
     pub header_read: Duration,
@@ -47,7 +54,7 @@ pub struct Limits {
     pub body_pause: Duration,
     /// How long a reader may take nothing of its answer; 30 s unless set.
     pub write_pause: Duration,
-    /// The longest head, in bytes; 64 KiB unless set, at least 8 KiB.
+    /// The longest head, in bytes; 64 KiB unless set, at least 8 KiB. It may have 100 headers.
     pub header_bytes: usize,
     /// How long requests may go on after shutdown has begun; 30 s unless set.
     pub drain: Duration,
@@ -57,6 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            per_address: usize::MAX,
             header_read: Duration::from_secs(10),
             body_pause: Duration::from_secs(15),
             write_pause: Duration::from_secs(30),
@@ -112,6 +120,7 @@ impl Server {
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> Drained {
         let Self { listener, limits, .. } = self;
         let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let addresses = Addresses::default();
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
@@ -122,7 +131,12 @@ impl Server {
                 accepted = accept(&listener, &slots) => accepted,
                 Some(_) = connections.join_next() => continue,
             };
-            connections.spawn(connection(stream, peer, router.clone(), limits, graceful.watcher(), slot));
+            let Some(place) = addresses.enter(peer.ip(), limits.per_address) else {
+                meter::turned_away("connections");
+                continue;
+            };
+            let held = (slot, place);
+            connections.spawn(connection(stream, peer, router.clone(), limits, graceful.watcher(), held));
         }
         drop(listener);
         let finished = tokio::time::timeout(limits.drain, graceful.shutdown()).await;
@@ -130,6 +144,41 @@ impl Server {
         let cut = if finished.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
         Drained { cut }
+    }
+}
+
+/// Connections by address.
+#[derive(Clone, Default)]
+struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection's place among those of its address, until dropped.
+struct Place {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Addresses {
+    fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let address = api::household(address);
+        let mut all = self.0.lock();
+        let count = all.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.addresses.0.lock();
+        if let Some(count) = all.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -157,7 +206,7 @@ async fn connection(
     router: Router,
     limits: Limits,
     watcher: Watcher,
-    slot: Option<OwnedSemaphorePermit>,
+    held: (Option<OwnedSemaphorePermit>, Place),
 ) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
@@ -176,5 +225,5 @@ async fn connection(
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection ended");
     }
-    drop(slot);
+    drop(held);
 }

@@ -16,12 +16,15 @@
 //! ([`Journal::lease`]), and only its holder can record a signed transaction. Every unfinished settlement is held
 //! by the process that works on it; what a dead process held is taken over ([`Journal::take_over`]).
 
+mod lease;
+
 use async_trait::async_trait;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network};
 
 use crate::LedgerError;
+pub use lease::Lease;
 
 /// How far a settlement got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,41 +128,6 @@ pub enum Prepared {
     /// It exists. Its request may have other terms than the one presented now: a payer can sign two
     /// payments with one key.
     Exists(Box<Record>),
-}
-
-/// The right to send from an account, until this process dies or gives it back. Only a ledger makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    pub(crate) network: Network,
-    pub(crate) signer: String,
-    /// Tells this lease from every earlier and later one.
-    pub(crate) turn: i64,
-}
-
-impl Lease {
-    /// A lease of a ledger that is implemented elsewhere; `turn` has to differ between any two of an account.
-    #[must_use]
-    pub fn new(network: Network, signer: String, turn: i64) -> Self {
-        Self { network, signer, turn }
-    }
-
-    /// The network.
-    #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
-    }
-
-    /// The account.
-    #[must_use]
-    pub fn signer(&self) -> &str {
-        &self.signer
-    }
-
-    /// Which lease of the account this is.
-    #[must_use]
-    pub const fn turn(&self) -> i64 {
-        self.turn
-    }
 }
 
 /// A transaction to be recorded, with all that depends on it.
@@ -325,7 +293,7 @@ pub trait Journal: Send + Sync {
     /// Forgets a settlement for which nothing was signed. Does nothing when there is none.
     ///
     /// # Errors
-    /// [`LedgerError::Conflict`] when something was, or when it is another live process's.
+    /// [`LedgerError::Conflict`] when something was, when it has ended before, or when it is another live process's.
     async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError>;
 
     /// A payment's record.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tollway_ledger::suite::model::{agrees, block_on, ops};
+use tollway_ledger::suite::model::{agrees, block_on, ops, replicas_agree, steps};
 use tollway_ledger::suite::{Clock, LEASE_MILLIS, Site};
 use tollway_ledger::{Options, SqliteLedger};
 
@@ -39,6 +39,11 @@ proptest! {
     #[test]
     fn a_file_agrees_with_the_model_across_restarts(ops in ops(true)) {
         block_on(agrees(&File(tempfile::tempdir().unwrap()), ops));
+    }
+
+    #[test]
+    fn fa06_s08_s10_two_processes_on_a_file_agree_with_the_model(steps in steps()) {
+        block_on(replicas_agree(&File(tempfile::tempdir().unwrap()), steps));
     }
 }
 

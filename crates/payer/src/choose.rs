@@ -31,7 +31,7 @@ pub enum Unfit {
     #[error("payment flow {0} is not supported: only authorization is")]
     Flow(String),
     /// Its transfer method is not one that can be signed.
-    #[error("transfer method {0} is not supported: only eip3009 is")]
+    #[error("transfer method {0} is not one that the wallet signs")]
     TransferMethod(String),
     /// The policy refuses it.
     #[error(transparent)]
@@ -145,9 +145,13 @@ fn fit(
     if let Some(flow) = member("paymentFlow").filter(|flow| flow.as_str() != Some("authorization")) {
         return Err(Unfit::Flow(shown(flow)));
     }
-    if let Some(method) = member("assetTransferMethod").filter(|method| method.as_str() != Some("eip3009")) {
+    let method = member("assetTransferMethod");
+    if let Some(method) = method
+        && method.as_str().is_none_or(|method| method != "eip3009" && wallet.lacks(offer, method))
+    {
         return Err(Unfit::TransferMethod(shown(method)));
     }
+    let method = method.and_then(serde_json::Value::as_str);
     for (member, text) in [("asset", &offer.asset), ("payTo", &offer.pay_to)] {
         Address::on(&offer.network, text).map_err(|error| Unfit::Unreadable(format!("{member}: {error}")))?;
     }
@@ -155,7 +159,7 @@ fn fit(
     policy.recipient(purchase.origin().as_str(), &offer.network, &offer.pay_to, &pins(&offer.network))?;
     let no_account =
         || Unfit::NoAccount { scheme: text::name(&offer.scheme), network: offer.network.clone() };
-    let (scheme, payer) = wallet.payer(offer).ok_or_else(no_account)?;
+    let (scheme, payer) = wallet.payer(offer, method).ok_or_else(no_account)?;
     scheme.check(offer)?;
     Ok((Arc::clone(scheme), payer, worth))
 }

@@ -5,6 +5,7 @@ mod asked;
 mod budget;
 mod choose;
 mod deliver;
+mod echo;
 mod error;
 mod flight;
 mod http_client;

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
 use tokio::time::Instant;
 use tollway_protocol::bind::Presented;
 use tollway_protocol::door::UnixTime;
+use tollway_protocol::json::Object;
 use tollway_protocol::scheme::{PayerScheme, SignError};
 use tollway_protocol::wire::{Payment, Version};
 use tollway_protocol::{Reason, Refusal, header, v1};
 
 use crate::asked::{Asked, Speaks};
 use crate::choose::{Plan, choose};
+use crate::echo;
 use crate::error::{Declined, PayError, Withheld};
 use crate::flight::{InFlight, on_disk};
 use crate::journal::{Entry, Held, Journal, JournalError, Live, ReserveError, Reserved, State};
@@ -330,13 +331,19 @@ impl Payer {
         getrandom::fill(&mut entropy).map_err(|error| PayError::Entropy(error.to_string()))?;
         let now = self.now();
         let signed = scheme.sign(&plan.offer, now, entropy).await.map_err(PayError::Sign)?;
+        let mut extensions = echo::of(asked, &entry.id);
+        if matches!(asked.dialect, Speaks::V2) {
+            let added =
+                scheme.extend(&plan.offer, &signed, &asked.extensions).await.map_err(PayError::Sign)?;
+            echo::add(&mut extensions, added);
+        }
         let payment = Payment {
             x402_version: Version,
             resource: Some(asked.resource.clone()),
             accepted: plan.offer.clone(),
             payload: signed.payload,
-            extensions: echo(asked, &entry.id),
-            unknown: tollway_protocol::json::Object::new(),
+            extensions,
+            unknown: Object::new(),
         };
         let closes = signed.effects.window.closes;
         if closes > now.plus(self.inner.policy.longest()) {
@@ -354,7 +361,7 @@ impl Payer {
                 scheme: plan.offer.scheme.clone(),
                 network: plan.v1_network.clone().unwrap_or_else(|| plan.offer.network.to_string()),
                 payload: payment.payload.clone(),
-                unknown: tollway_protocol::json::Object::new(),
+                unknown: Object::new(),
             }),
         };
         Presented::new(plan.offer.clone(), payment)
@@ -367,16 +374,6 @@ impl Payer {
         }
         Ok((SavedHeader::new(asked.dialect, value), closes))
     }
-}
-
-/// The challenge's extensions; a purchase id is added where the server takes one.
-fn echo(asked: &Asked, id: &str) -> tollway_protocol::json::Object {
-    let mut extensions = asked.extensions.clone();
-    let info = extensions.0.get_mut("payment-identifier").and_then(|entry| entry.get_mut("info"));
-    if let Some(info) = info.and_then(serde_json::Value::as_object_mut) {
-        info.entry("id").or_insert_with(|| json!(format!("pay_{id}")));
-    }
-    extensions
 }
 
 enum Begun {

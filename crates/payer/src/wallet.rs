@@ -33,13 +33,26 @@ impl Wallet {
         self
     }
 
-    /// The mechanism and account that would pay `offer`.
-    pub(crate) fn payer(&self, offer: &Offer) -> Option<(&Arc<dyn PayerScheme>, Address)> {
+    /// The mechanism and account that would pay `offer` by `method`, when it names one.
+    pub(crate) fn payer(
+        &self,
+        offer: &Offer,
+        method: Option<&str>,
+    ) -> Option<(&Arc<dyn PayerScheme>, Address)> {
         self.schemes
             .iter()
-            .filter(|scheme| scheme.scheme() == offer.scheme)
+            .filter(|scheme| signs(scheme, offer, method))
             .find_map(|scheme| scheme.payer(&offer.network).map(|account| (scheme, account)))
     }
+
+    /// Whether there is a mechanism for the offer's scheme, but none that signs `method`.
+    pub(crate) fn lacks(&self, offer: &Offer, method: &str) -> bool {
+        !self.schemes.iter().any(|scheme| signs(scheme, offer, Some(method)))
+    }
+}
+
+fn signs(scheme: &Arc<dyn PayerScheme>, offer: &Offer, method: Option<&str>) -> bool {
+    scheme.scheme() == offer.scheme && method.is_none_or(|method| scheme.methods().contains(&method))
 }
 
 impl std::fmt::Debug for Wallet {

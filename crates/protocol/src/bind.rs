@@ -5,6 +5,7 @@
 //! [`Presented`] → [`Bound`] → [`Verified`]; each can only be made from the one before it.
 
 use crate::Network;
+use crate::charge::{Charge, ChargeError, UPTO};
 use crate::door::{Address, Amount, UnixTime};
 use crate::reason::{Dialect, Reason, Refusal};
 use crate::wire::{Offer, Payment};
@@ -69,6 +70,12 @@ pub struct Window {
     pub closes: UnixTime,
 }
 
+impl Window {
+    /// Of a payment without a time of its own: a delegation (ERC-7710), which executes by a transaction of its
+    /// facilitator's alone, and can't once that can't. [`Bound::at`] takes it for nothing else.
+    pub const ALWAYS: Self = Self { opens: UnixTime(0), closes: UnixTime(u64::MAX) };
+}
+
 /// Everything that executing a payment would do, as its mechanism decoded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effects {
@@ -101,6 +108,8 @@ impl Effects {
 pub struct Presented {
     offer: Offer,
     payment: Payment,
+    /// What the payer accepted to pay: the offer's amount, or the ceiling of what is charged.
+    permitted: Amount,
 }
 
 /// A payment whose effects are those that the offer asked for, at whatever time.
@@ -131,6 +140,16 @@ pub fn accepts(offer: &Offer, accepted: &Offer) -> bool {
 }
 
 fn mismatch(offer: &Offer, accepted: &Offer) -> Option<(Reason, &'static str)> {
+    let differs = (offer.amount != accepted.amount).then_some((Reason::AmountMismatch, "amount"));
+    mismatch_besides(offer, accepted, differs)
+}
+
+/// The first member that differs, where `amount` is what is to be said of the amounts.
+fn mismatch_besides(
+    offer: &Offer,
+    accepted: &Offer,
+    amount: Option<(Reason, &'static str)>,
+) -> Option<(Reason, &'static str)> {
     let same_address =
         |a: &str, b: &str| match (Address::on(&offer.network, a), Address::on(&offer.network, b)) {
             (Ok(a), Ok(b)) => a == b,
@@ -140,8 +159,8 @@ fn mismatch(offer: &Offer, accepted: &Offer) -> Option<(Reason, &'static str)> {
         Some((Reason::SchemeMismatch, "scheme"))
     } else if offer.network != accepted.network {
         Some((Reason::NetworkMismatch, "network"))
-    } else if offer.amount != accepted.amount {
-        Some((Reason::AmountMismatch, "amount"))
+    } else if amount.is_some() {
+        amount
     } else if !same_address(&offer.asset, &accepted.asset) {
         Some((Reason::OfferMismatch, "asset"))
     } else if !same_address(&offer.pay_to, &accepted.pay_to) {
@@ -162,11 +181,35 @@ impl Presented {
     /// # Errors
     /// The first member in which what the payer accepted differs from the offer.
     pub fn new(offer: Offer, payment: Payment) -> Result<Self, Refusal> {
-        match mismatch(&offer, &payment.accepted) {
-            None => Ok(Self { offer, payment }),
+        let differs = mismatch(&offer, &payment.accepted);
+        Self::unless(differs, offer, payment)
+    }
+
+    /// Sets `payment` beside what is charged for it when it is settled. With scheme `upto` the amount of `charged` is
+    /// that, at most what the payer accepted, and may be zero; with every other scheme this is [`Presented::new`].
+    ///
+    /// # Errors
+    /// As [`Presented::new`]; [`Reason::ExceedsPermitted`] when more is charged than accepted.
+    pub fn charged(charged: Offer, payment: Payment) -> Result<Self, Refusal> {
+        if charged.scheme != UPTO {
+            return Self::new(charged, payment);
+        }
+        let accepted = &payment.accepted;
+        let exceeds = (charged.amount > accepted.amount).then_some((Reason::ExceedsPermitted, "amount"));
+        let differs = mismatch_besides(&charged, accepted, exceeds);
+        Self::unless(differs, charged, payment)
+    }
+
+    fn unless(
+        differs: Option<(Reason, &'static str)>,
+        offer: Offer,
+        payment: Payment,
+    ) -> Result<Self, Refusal> {
+        match differs {
+            None => Ok(Self { permitted: payment.accepted.amount, offer, payment }),
             Some((reason, member)) => {
                 let message = format!("the payment accepted an offer whose {member} differs from this one's");
-                Err(Refusal::new(reason, message).dialect(Dialect::of(&offer.scheme, &offer.network)))
+                Err(Refusal::new(reason, message).dialect(Dialect::of_offer(&offer)))
             }
         }
     }
@@ -188,14 +231,16 @@ impl Presented {
     /// # Errors
     /// The first difference.
     pub fn bind(self, effects: Effects) -> Result<Bound, Refusal> {
-        match difference(&self.offer, &effects) {
+        match difference(&self.offer, self.permitted, &effects) {
             None => Ok(Bound { presented: self, effects }),
-            Some((reason, message)) => Err(effects.refuse(reason, message)),
+            Some((reason, message)) => {
+                Err(effects.refuse(reason, message).dialect(Dialect::of_offer(&self.offer)))
+            }
         }
     }
 }
 
-fn difference(offer: &Offer, effects: &Effects) -> Option<(Reason, String)> {
+fn difference(offer: &Offer, permitted: Amount, effects: &Effects) -> Option<(Reason, String)> {
     let Effects { scheme, network, payer, moves, .. } = effects;
     if *scheme != offer.scheme {
         return Some((
@@ -230,9 +275,9 @@ fn difference(offer: &Offer, effects: &Effects) -> Option<(Reason, String)> {
         (_, Ok(pay_to)) if pay_to != only.to => {
             Some((Reason::RecipientMismatch, format!("recipient is {}, the offer's is {pay_to}", only.to)))
         }
-        _ if only.amount != offer.amount => Some((
+        _ if only.amount != permitted => Some((
             Reason::AmountMismatch,
-            format!("amount is {}, the offer's is {}: exactly that must be paid", only.amount, offer.amount),
+            format!("amount is {}, the offer's is {permitted}: exactly that must be signed for", only.amount),
         )),
         _ => None,
     }
@@ -257,7 +302,7 @@ impl Bound {
         &self.presented.payment
     }
 
-    /// What it would do.
+    /// What it would do; with scheme `upto`, the most that it could.
     #[must_use]
     pub fn effects(&self) -> &Effects {
         &self.effects
@@ -276,7 +321,7 @@ impl Bound {
     /// [`Reason::NotYetValid`], [`Reason::Expired`] or [`Reason::WindowTooLong`].
     pub fn at(self, now: UnixTime) -> Result<Verified, Refusal> {
         let Window { opens, closes } = self.effects.window;
-        let refuse = |reason, message| Err(self.effects.refuse(reason, message));
+        let refuse = |reason, message: String| Err(self.refuse(reason, message));
         if closes < now.plus(MIN_REMAINING_SECONDS) {
             return refuse(
                 Reason::Expired,
@@ -284,7 +329,7 @@ impl Bound {
             );
         }
         let longest = self.offer().max_timeout_seconds.saturating_add(MAX_WINDOW_SLACK_SECONDS);
-        if closes > now.plus(longest) {
+        if closes > now.plus(longest) && !self.is_delegated() {
             return refuse(
                 Reason::WindowTooLong,
                 format!("valid until {closes}, it is {now} and {longest} s are the most"),
@@ -296,10 +341,40 @@ impl Bound {
         Ok(Verified(self))
     }
 
+    /// A refusal of this payment, in its offer's dialect.
+    #[must_use]
+    pub fn refuse(&self, reason: Reason, message: impl Into<String>) -> Refusal {
+        self.effects.refuse(reason, message).dialect(Dialect::of_offer(self.offer()))
+    }
+
     /// The request that a facilitator gets for this payment.
     #[must_use]
     pub fn to_request(&self) -> crate::wire::PaymentRequest {
         crate::wire::PaymentRequest::new(self.presented.payment.clone(), self.presented.offer.clone())
+    }
+
+    /// Whether it is a delegation, which has no end.
+    fn is_delegated(&self) -> bool {
+        self.effects.window == Window::ALWAYS
+            && self.offer().extra.str("assetTransferMethod") == Some("erc7710")
+    }
+
+    /// Whether less than the offer's amount may be charged.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        self.offer().scheme == UPTO
+    }
+
+    /// The request to settle `charge` of this payment; the whole amount where it is not metered.
+    ///
+    /// # Errors
+    /// [`ChargeError`]: the charge exceeds the offer's amount, or can't be computed.
+    pub fn to_charge(&self, charge: Option<&Charge>) -> Result<crate::wire::PaymentRequest, ChargeError> {
+        let mut request = self.to_request();
+        if let Some(charge) = charge.filter(|_| self.is_metered()) {
+            request.payment_requirements.amount = charge.of(self.offer())?;
+        }
+        Ok(request)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod bind;
+pub mod charge;
 pub mod door;
 pub mod extensions;
 pub mod header;

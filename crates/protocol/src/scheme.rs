@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::Network;
 use crate::bind::{Bound, Effects, Presented, Verified};
-use crate::door::{Address, UnixTime};
+use crate::door::{Address, Amount, UnixTime};
 use crate::json::Object;
 use crate::money::Price;
 use crate::reason::Refusal;
@@ -65,6 +65,11 @@ pub trait SellerScheme: Send + Sync {
     /// # Errors
     /// A refusal when the payload can't be understood.
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal>;
+    /// The extensions that a challenge with `offer` declares, by key: of those that the facilitator has in
+    /// `supported`.
+    fn extensions(&self, _offer: &Offer, _supported: &[String]) -> Object {
+        Object::new()
+    }
 }
 
 /// What a payer signed.
@@ -92,6 +97,10 @@ pub enum SignError {
 pub trait PayerScheme: Send + Sync {
     /// The scheme's wire name.
     fn scheme(&self) -> &str;
+    /// The transfer methods that it signs, as `extra.assetTransferMethod` names them.
+    fn methods(&self) -> &[&str] {
+        &["eip3009"]
+    }
     /// The account that would pay on `network`, if it can.
     fn payer(&self, network: &Network) -> Option<Address>;
     /// Whether this offer could be signed, without signing it.
@@ -104,6 +113,19 @@ pub trait PayerScheme: Send + Sync {
     /// # Errors
     /// [`SignError`].
     async fn sign(&self, offer: &Offer, now: UnixTime, entropy: [u8; 32]) -> Result<Signed, SignError>;
+    /// What it adds to the extensions that the challenge `advertised`, by key, for what it just signed: members of
+    /// each one's `info`. What the challenge says there stays as it is.
+    ///
+    /// # Errors
+    /// [`SignError`] when the payment can't succeed without and it can't be had.
+    async fn extend(
+        &self,
+        _offer: &Offer,
+        _signed: &Signed,
+        _advertised: &Object,
+    ) -> Result<Object, SignError> {
+        Ok(Object::new())
+    }
 }
 
 /// What became of a settlement: there is no error that could be taken for "not settled".
@@ -113,6 +135,14 @@ pub enum Outcome {
     Settled {
         /// The transaction.
         transaction: String,
+    },
+    /// Of what the payer permitted, this was charged (scheme `upto`). Always the first answer: also when it is asked
+    /// again for another amount.
+    Charged {
+        /// The transaction; none when nothing was to be charged.
+        transaction: Option<String>,
+        /// Atomic units.
+        amount: Amount,
     },
     /// The money did not move and this attempt can't move it any more.
     NotSettled {
@@ -149,6 +179,10 @@ pub trait FacilitatorScheme: Send + Sync {
     fn network(&self) -> &Network;
     /// The accounts that send transactions.
     fn signers(&self) -> Vec<String>;
+    /// The keys of the protocol's extensions that it understands.
+    fn extensions(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// The time that payments are judged by: the chain's where it is known to differ from `host`.
     fn now(&self, host: UnixTime) -> UnixTime {
         host

@@ -166,14 +166,23 @@ fn foreign(unknown: &Object) -> Object {
     Object(unknown.0.iter().filter(|(key, _)| !known(key)).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
+/// Whether a version 1 payer could pay it: by `transferWithAuthorization` alone.
+fn is_v1(offer: &wire::Offer) -> bool {
+    offer.scheme != crate::charge::UPTO
+        && offer.extra.get("assetTransferMethod").is_none_or(|method| method == "eip3009")
+}
+
 fn network(name: &str) -> Result<Network, UnknownNetwork> {
     Network::any(name).map_err(|_| UnknownNetwork(name.chars().take(64).collect()))
 }
 
 impl Offer {
-    /// This offer in version 1, for networks that have a v1 name.
+    /// This offer in version 1, for networks that have a v1 name and transfers that version 1 has.
     #[must_use]
     pub fn of(offer: &wire::Offer, resource: &wire::Resource) -> Option<Self> {
+        if !is_v1(offer) {
+            return None;
+        }
         Some(Self {
             scheme: offer.scheme.clone(),
             network: offer.network.v1_name()?.to_owned(),
@@ -256,7 +265,7 @@ impl Payment {
     /// Whether this payment could be for `offer`.
     #[must_use]
     pub fn may_accept(&self, offer: &wire::Offer) -> bool {
-        self.scheme == offer.scheme && network(&self.network).as_ref() == Ok(&offer.network)
+        is_v1(offer) && self.scheme == offer.scheme && network(&self.network).as_ref() == Ok(&offer.network)
     }
 
     /// The v2 form: as if the payer had accepted `offer`, on the network that the payment names.

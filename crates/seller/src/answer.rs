@@ -101,7 +101,7 @@ impl Voice {
         )
     }
 
-    /// A refusal with its reason's status; 402 with a fresh challenge.
+    /// A refusal with its reason's status; 402 and 412 with a fresh challenge.
     pub(crate) fn refuse(&self, refused: Refused, challenge: impl FnOnce(&str) -> Challenge) -> Own {
         let Refused { refusal, settlement, payment } = refused;
         let row = refusal.reason.row();
@@ -120,7 +120,8 @@ impl Voice {
             .with("message", refusal.message.clone())
             .with("help", row.help)
             .with("id", self.id.clone());
-        if refusal.reason != Reason::PaymentRequired && status == StatusCode::PAYMENT_REQUIRED {
+        let payable = matches!(status, StatusCode::PAYMENT_REQUIRED | StatusCode::PRECONDITION_FAILED);
+        if refusal.reason != Reason::PaymentRequired && payable {
             said = said.with("invalidReason", code.clone());
         }
         if let Some(settlement) = &settlement {
@@ -132,14 +133,20 @@ impl Voice {
             said = said.with("payment", payment.key.clone()).with("asset", payment.asset.clone());
             said = said.with("payer", payment.payer.clone());
         }
-        if status == StatusCode::PAYMENT_REQUIRED {
-            return self.challenge(headers, &challenge(&code), said);
+        if payable {
+            return self.challenge(status, headers, &challenge(&code), said);
         }
         let error = machine(&code);
         self.own(status, headers, &Value::Object(said.with("error", error).0))
     }
 
-    fn challenge(&self, mut headers: HeaderMap, challenge: &Challenge, said: Object) -> Own {
+    fn challenge(
+        &self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        challenge: &Challenge,
+        said: Object,
+    ) -> Own {
         let Some(value) = header_value(&header::encode(challenge)).filter(|v| v.len() <= header::MAX_HEADER)
         else {
             if fits_without_path(challenge) {
@@ -158,7 +165,7 @@ impl Voice {
         for (key, value) in said.0 {
             body.entry(key).or_insert(value);
         }
-        self.own(StatusCode::PAYMENT_REQUIRED, headers, &Value::Object(body))
+        self.own(status, headers, &Value::Object(body))
     }
 
     /// Writes the settlement's header in this client's version: the members that are known, and what the scheme

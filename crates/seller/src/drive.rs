@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tollway_ledger::{Claim, Paid, Turn};
+use tollway_protocol::charge::Charge;
 use tollway_protocol::scheme::FacilitatorError;
 use tracing::Instrument as _;
 
@@ -60,10 +61,10 @@ impl Driver {
         Box::new(Self { gate, effect, hold: Hold { shared: shared.clone(), turn: None } })
     }
 
-    /// Goes on from the handler's status.
-    pub(crate) fn ran(self: Box<Self>, success: bool) -> Box<Self> {
+    /// Goes on from the handler's status, and what it charges.
+    pub(crate) fn ran(self: Box<Self>, success: bool, charge: Option<Charge>) -> Box<Self> {
         let Self { gate, hold, .. } = *self;
-        let (gate, effect) = gate.step(Event::Ran { success });
+        let (gate, effect) = gate.step(Event::Ran { success, charge });
         Box::new(Self { gate, effect, hold })
     }
 

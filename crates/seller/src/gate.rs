@@ -3,8 +3,12 @@
 //! ```text
 //! open ─▶ Claim ─▶ Verify ─▶ Run ─▶ Mark ─▶ Settle ─▶ Record ─▶ Deliver ─▶ Finish
 //!            └─ cut off while settling ───────┘▲ │       └─ handler not run yet ─▶ Run ─▶ Deliver
-//!            └─ cut off after settling ─────── Run ─▶ Deliver
+//!            ├─ cut off after settling ─────── Run ─▶ Deliver
+//!            └─ cut off while settling, metered ▶ Run ─▶ Settle
 //! ```
+//!
+//! What a metered payment (scheme `upto`) is charged, the handler says. A process that was cut off while settling
+//! one took that with it: the handler says it again, and what was charged the first time stays.
 //!
 //! [`Gate::step`] takes an [`Event`] and gives the one [`Effect`] to perform next; its driver performs it
 //! and comes back with the event. The ledger's tokens travel inside: an answer that delivers carries a
@@ -15,6 +19,7 @@ mod settling;
 
 use tollway_ledger::{Claim, Claimed, Delivery, LedgerError, Paid, RequestId};
 use tollway_protocol::bind::Bound;
+use tollway_protocol::charge::{Charge, ChargeError};
 use tollway_protocol::door::{Address, UnixTime};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::FacilitatorError;
@@ -37,9 +42,9 @@ pub struct Gate {
 #[derive(Debug)]
 enum State {
     Claiming(Box<Claiming>),
-    Verifying(Claimed),
-    Running(Claimed),
-    Marking,
+    Verifying(Box<Claimed>),
+    Running(Box<Running>),
+    Marking(Box<PaymentRequest>),
     Settling(Box<Settling>),
     Recording { ran: bool, settlement: Box<Settlement> },
     Owing(Box<Paid>),
@@ -56,6 +61,14 @@ struct Claiming {
     recalled: bool,
 }
 
+/// A payment whose handler runs before it is settled.
+#[derive(Debug)]
+struct Running {
+    claimed: Claimed,
+    /// Whether an earlier attempt to settle may have charged.
+    attempted: bool,
+}
+
 /// What a driver reports.
 #[derive(Debug)]
 pub enum Event {
@@ -63,10 +76,12 @@ pub enum Event {
     Claimed(Result<Claim, LedgerError>),
     /// What the facilitator said of [`Effect::Verify`].
     Verified(Result<Verdict, FacilitatorError>),
-    /// The handler is done; `success` for a 2xx status.
+    /// The handler is done.
     Ran {
         /// Whether it answered with a 2xx status.
         success: bool,
+        /// What it charges, when that may be less than the offer's amount: the amount when it says nothing.
+        charge: Option<Charge>,
     },
     /// What the ledger said of [`Effect::Mark`].
     Marked(Claimed, Result<(), LedgerError>),
@@ -200,20 +215,20 @@ impl Gate {
         let now = self.now;
         let (state, effect) = match (self.state, event) {
             (State::Claiming(claiming), Event::Claimed(claim)) => Self::claimed(&claiming, claim, now),
-            (State::Verifying(claimed), Event::Verified(verdict)) => Self::verified(claimed, verdict),
-            (State::Running(claimed), Event::Ran { success: true }) => {
-                (State::Marking, Effect::Mark(claimed))
+            (State::Verifying(claimed), Event::Verified(verdict)) => Self::verified(*claimed, verdict),
+            (State::Running(running), Event::Ran { success: true, charge }) => running.ran(charge.as_ref()),
+            (State::Running(running), Event::Ran { success: false, .. }) => {
+                finish(running.close(), Answer::Failed(None))
             }
-            (State::Running(claimed), Event::Ran { success: false }) => {
-                finish(Closing::Release(claimed), Answer::Failed(None))
-            }
-            (State::Owing(paid), Event::Ran { success: true }) => deliver(paid),
-            (State::Owing(paid), Event::Ran { success: false }) => {
+            (State::Owing(paid), Event::Ran { success: true, .. }) => deliver(paid),
+            (State::Owing(paid), Event::Ran { success: false, .. }) => {
                 let receipt = Box::new(paid.settlement().clone());
                 finish(Closing::Undelivered(paid), Answer::Failed(Some(receipt)))
             }
-            (State::Marking, Event::Marked(claimed, Ok(()))) => Self::settle(claimed, true, false),
-            (State::Marking, Event::Marked(claimed, Err(_))) => {
+            (State::Marking(request), Event::Marked(claimed, Ok(()))) => {
+                Self::settle(claimed, request, true, false)
+            }
+            (State::Marking(_), Event::Marked(claimed, Err(_))) => {
                 let refusal = refuse(&claimed, Reason::StoreUnavailable, "the payment could not be recorded");
                 finish(Closing::Abandon, Answer::Refuse(Box::new(refusal.into())))
             }
@@ -248,6 +263,8 @@ impl Gate {
 
     fn claimed(claiming: &Claiming, claim: Result<Claim, LedgerError>, now: UnixTime) -> (State, Effect) {
         let taken = |reason: Reason, message: &str, transaction: Option<String>| {
+            // A metered payment that was charged nothing has none.
+            let transaction = transaction.filter(|transaction| !transaction.is_empty());
             let message = match &transaction {
                 Some(transaction) => format!("{message}; its transaction is {transaction}"),
                 None => message.to_owned(),
@@ -270,10 +287,16 @@ impl Gate {
                         refuse(&claimed, Reason::Expired, &format!("valid until {closes}, it is {now}"));
                     return finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())));
                 }
-                let request = Box::new(request(&claimed));
-                (State::Verifying(claimed), Effect::Verify(request))
+                let request = Box::new(tidied(claimed.payment().to_request()));
+                (State::Verifying(Box::new(claimed)), Effect::Verify(request))
             }
-            Ok(Claim::Resume(claimed)) => Self::settle(claimed, false, true),
+            Ok(Claim::Resume(claimed)) if claimed.payment().is_metered() => {
+                (State::Running(Box::new(Running { claimed, attempted: true })), Effect::Run)
+            }
+            Ok(Claim::Resume(claimed)) => {
+                let request = Box::new(tidied(claimed.payment().to_request()));
+                Self::settle(claimed, request, false, true)
+            }
             Ok(Claim::Paid(paid)) => (State::Owing(paid), Effect::Run),
             Ok(Claim::Busy { transaction }) => {
                 taken(Reason::PaymentBusy, "this payment is being processed", transaction)
@@ -295,7 +318,8 @@ impl Gate {
         let refusal = match verdict {
             Ok(verdict) if verdict.is_valid && verdict.invalid_reason.is_none() => {
                 if verdict.payer.as_deref().is_none_or(|payer| is_payer(&claimed, payer)) {
-                    return (State::Running(claimed), Effect::Run);
+                    let running = Box::new(Running { claimed, attempted: false });
+                    return (State::Running(running), Effect::Run);
                 }
                 refuse(
                     &claimed,
@@ -312,10 +336,46 @@ impl Gate {
         finish(Closing::Release(claimed), Answer::Refuse(Box::new(refusal.into())))
     }
 
-    fn settle(claimed: Claimed, ran: bool, attempted: bool) -> (State, Effect) {
-        let request = Box::new(request(&claimed));
-        (State::Settling(Box::new(Settling::new(claimed, ran, attempted))), Effect::Settle(request))
+    fn settle(claimed: Claimed, request: Box<PaymentRequest>, ran: bool, attempted: bool) -> (State, Effect) {
+        let again = request.clone();
+        let settling = Settling::new(claimed, again, ran, attempted);
+        (State::Settling(Box::new(settling)), Effect::Settle(request))
     }
+}
+
+impl Running {
+    /// From the handler's charge to settling it.
+    fn ran(self, charge: Option<&Charge>) -> (State, Effect) {
+        match self.claimed.payment().to_charge(charge) {
+            Ok(request) => {
+                let request = Box::new(tidied(request));
+                if self.attempted {
+                    return Gate::settle(self.claimed, request, true, true);
+                }
+                (State::Marking(request), Effect::Mark(self.claimed))
+            }
+            Err(error) => {
+                let refusal = overcharged(&self.claimed, &error);
+                finish(self.close(), Answer::Refuse(Box::new(refusal.into())))
+            }
+        }
+    }
+
+    /// Nothing was settled in this turn.
+    fn close(self) -> Closing {
+        if self.attempted {
+            let transaction = self.claimed.transaction().map(str::to_owned);
+            Closing::Pending(self.claimed, transaction)
+        } else {
+            Closing::Release(self.claimed)
+        }
+    }
+}
+
+/// The handler charges what the payer did not agree to, or what can't be computed: the seller's fault.
+fn overcharged(claimed: &Claimed, error: &ChargeError) -> Refusal {
+    tracing::error!(%error, "the handler's charge can't be settled");
+    refuse(claimed, Reason::ExceedsPermitted, "the seller's charge for this request can't be settled")
 }
 
 fn finish(closing: Closing, answer: Answer) -> (State, Effect) {
@@ -336,8 +396,7 @@ fn unrecorded(settlement: &Settlement, message: &str) -> (State, Effect) {
 
 /// What the facilitator gets: what the seller has bound, and of the payer's document the members that are known. What
 /// the facilitator would read of the others, the seller has not looked at.
-fn request(claimed: &Claimed) -> PaymentRequest {
-    let mut request = claimed.payment().to_request();
+fn tidied(mut request: PaymentRequest) -> PaymentRequest {
     let payment = &mut request.payment_payload;
     payment.unknown = Object::new();
     payment.accepted.unknown = request.payment_requirements.unknown.clone();
@@ -348,7 +407,7 @@ fn request(claimed: &Claimed) -> PaymentRequest {
 }
 
 fn refuse(claimed: &Claimed, reason: Reason, message: &str) -> Refusal {
-    claimed.payment().effects().refuse(reason, message)
+    claimed.payment().refuse(reason, message)
 }
 
 /// `settlement` as a failure for `refusal`, without the facilitator's own words.

@@ -5,8 +5,8 @@ use tollway_protocol::header::{
     PAYMENT_REQUIRED, PAYMENT_RESPONSE, PAYMENT_SIGNATURE, X_PAYMENT, X_PAYMENT_RESPONSE,
 };
 
-/// What a handler may lower the amount with; for the seller alone.
-const SETTLEMENT_OVERRIDES: &str = "settlement-overrides";
+use crate::charge::SETTLEMENT_OVERRIDES;
+
 /// Whether a header is for shared caches and outranks `Cache-Control` there; `*-cdn-cache-control` is a CDN's own.
 fn is_for_shared_caches(name: &str) -> bool {
     matches!(
@@ -23,16 +23,10 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
 
 /// Takes off a response what only the gate may say.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    for name in [
-        PAYMENT_REQUIRED,
-        PAYMENT_RESPONSE,
-        X_PAYMENT_RESPONSE,
-        PAYMENT_SIGNATURE,
-        X_PAYMENT,
-        SETTLEMENT_OVERRIDES,
-    ] {
+    for name in [PAYMENT_REQUIRED, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE, PAYMENT_SIGNATURE, X_PAYMENT] {
         headers.remove(name);
     }
+    headers.remove(SETTLEMENT_OVERRIDES);
 }
 
 /// Makes a paid route's response private.

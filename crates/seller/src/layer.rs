@@ -11,10 +11,12 @@ use futures_util::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
+use tollway_protocol::charge::Charge;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::answer::{self, Own, Problem, Voice};
+use crate::charge;
 use crate::drive::{Driver, Stop};
 use crate::gate::{Answer, Gate, Refused};
 use crate::hygiene;
@@ -142,10 +144,10 @@ where
                 };
                 let call = AssertUnwindSafe(async { inner.call(request).await });
                 let handled = match call.catch_unwind().await {
-                    Ok(Ok(handled)) => Ok(respond_with(handled, route)),
+                    Ok(Ok(handled)) => charged(handled, &voice, route),
                     Ok(Err(error)) => {
                         // Waits until the payment is given back.
-                        let _ = waiting.ran(false).go().await;
+                        let _ = waiting.ran(false, None).go().await;
                         return Err(error);
                     }
                     Err(_) => {
@@ -154,11 +156,13 @@ where
                     }
                 };
                 let handled = match handled {
-                    Ok(handled) if handled.status().is_informational() => Err(answer::NO_UPGRADE),
+                    Ok((handled, _)) if handled.status().is_informational() => Err(answer::NO_UPGRADE),
                     handled => handled,
                 };
-                driver = waiting.ran(handled.as_ref().is_ok_and(|handled| handled.status().is_success()));
-                response = Some(handled);
+                let success = handled.as_ref().is_ok_and(|(handled, _)| handled.status().is_success());
+                let charge = handled.as_ref().ok().and_then(|(_, charge)| charge.clone());
+                driver = waiting.ran(success, charge);
+                response = Some(handled.map(|(handled, _)| handled));
                 continue;
             }
         };
@@ -187,7 +191,7 @@ where
     // Unreadable payments are turned away before anything is spent on them.
     let presented = match Presentation::read(request.headers(), shared.serve_v1) {
         Ok(presented) => presented,
-        Err(refusal) => return Err(voice.refuse(refusal.into(), |_| route.challenge("/", Vec::new(), None))),
+        Err(refusal) => return Err(voice.refuse(refusal.into(), |_| route.challenge("/", &[], None))),
     };
     voice.v1 = presented.is_v1();
     let request = buffered(route, voice, request).await?;
@@ -212,7 +216,7 @@ where
         return Err(refuse(answer::unpaid()));
     }
     let (id, now, keep) = (route.request_id(&parts), (shared.clock)(), shared.limits.keep.as_secs());
-    let (key, opened) = match presented.bind(&offers, &route.paid.extensions) {
+    let (key, opened) = match presented.bind(&offers, &route.extensions(&offers)) {
         Ok(bound) => (bound.key().clone(), Gate::open(bound, id, now, keep)),
         Err(refusal) => match recall::recall(&route.seller, &presented, &offers).await {
             Recall::Nothing => {
@@ -286,7 +290,7 @@ fn finish<Out>(
 }
 
 fn challenge(route: &Route, path: &str, offers: &[Offered], error: &str) -> tollway_protocol::Challenge {
-    route.challenge(path, offers.iter().map(|offered| offered.offer.clone()).collect(), Some(error))
+    route.challenge(path, offers, Some(error))
 }
 
 fn refuse(voice: &Voice, problem: Problem) -> Own {
@@ -299,6 +303,21 @@ fn respond<Out>(own: Own) -> Response<GateBody<Out>> {
     *response.status_mut() = own.status;
     *response.headers_mut() = own.headers;
     response
+}
+
+/// The handler's response as it may leave, and what the handler charges.
+fn charged<Out>(
+    response: Response<Out>,
+    voice: &Voice,
+    route: &Route,
+) -> Result<(Response<GateBody<Out>>, Option<Charge>), Problem> {
+    match charge::read(response.headers()) {
+        Ok(charge) => Ok((respond_with(response, route), charge)),
+        Err(error) => {
+            tracing::error!(id = voice.id, %error, "the handler's charge can't be read");
+            Err(answer::FAILED)
+        }
+    }
 }
 
 fn respond_with<Out>(response: Response<Out>, route: &Route) -> Response<GateBody<Out>> {

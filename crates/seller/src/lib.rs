@@ -6,6 +6,7 @@
 struct FrontPage;
 
 mod answer;
+mod charge;
 mod drive;
 pub mod gate;
 #[cfg(feature = "http-facilitator")]
@@ -19,6 +20,7 @@ mod route;
 mod seller;
 mod terms;
 
+pub use charge::{SETTLEMENT_OVERRIDES, charge};
 #[cfg(feature = "http-facilitator")]
 pub use http_facilitator::{Endpoint, HttpFacilitator, HttpFacilitatorBuilder, MadeHeaders, UrlError};
 pub use layer::{GateBody, PaidLayer, PaidService};

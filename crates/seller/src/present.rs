@@ -105,7 +105,7 @@ fn bind_v2(payment: &Payment, offers: &[Offered], advertised: &Object) -> Result
             "the payment names a payment flow that was not offered",
         ));
     }
-    let dialect = Dialect::of(&offered.offer.scheme, &offered.offer.network);
+    let dialect = Dialect::of_offer(&offered.offer);
     extensions::check_echo(advertised, &payment.extensions, &[])
         .map_err(|refusal| refusal.dialect(dialect))?;
     bind_to(offered, payment.clone())

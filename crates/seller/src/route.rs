@@ -6,7 +6,7 @@ use tollway_ledger::RequestId;
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::AskError;
 use tollway_protocol::wire::{Kind, Version};
-use tollway_protocol::{Challenge, Offer, Resource, Supported, header};
+use tollway_protocol::{Challenge, Resource, Supported, header};
 
 use crate::kinds;
 use crate::present::Offered;
@@ -47,7 +47,7 @@ impl Route {
             }
             for (index, terms) in terms.iter().enumerate() {
                 match route.offer(terms, None) {
-                    Ok(offered) => offers.push(offered.offer),
+                    Ok(offered) => offers.push(offered),
                     // Some mechanisms need what only the facilitator knows.
                     Err(TermsError::Ask(AskError::Incomplete(_))) => {}
                     Err(error) => return Err(BuildError::Terms { index, error }),
@@ -56,7 +56,7 @@ impl Route {
         }
         // As long as a path can be expected to be, when it isn't known yet.
         let sample = route.paid.path.clone().unwrap_or_else(|| format!("/{}", "x".repeat(128)));
-        let challenge = route.challenge(&sample, offers, Some("Payment required"));
+        let challenge = route.challenge(&sample, &offers, Some("Payment required"));
         let found = header::encode(&challenge).len();
         if found > header::MAX_HEADER {
             return Err(BuildError::ChallengeTooLarge { found, limit: header::MAX_HEADER });
@@ -141,7 +141,21 @@ impl Route {
         self.paid.path.as_deref().unwrap_or(parts.uri.path())
     }
 
-    pub(crate) fn challenge(&self, path: &str, accepts: Vec<Offer>, error: Option<&str>) -> Challenge {
+    /// The extensions of a challenge with these offers: the route's own, and those that the offers' mechanisms declare
+    /// because the facilitator has them.
+    pub(crate) fn extensions(&self, offers: &[Offered]) -> Object {
+        let supported = self.seller.shared.kinds.known();
+        let supported = supported.as_ref().map_or(&[][..], |(supported, _)| supported.extensions.as_slice());
+        let mut extensions = self.paid.extensions.clone();
+        for Offered { offer, scheme } in offers {
+            for (key, entry) in scheme.extensions(offer, supported).0 {
+                extensions.0.entry(key).or_insert(entry);
+            }
+        }
+        extensions
+    }
+
+    pub(crate) fn challenge(&self, path: &str, offers: &[Offered], error: Option<&str>) -> Challenge {
         let base = self.seller.shared.base_url.as_str().trim_end_matches('/');
         let slash = if path.starts_with('/') { "" } else { "/" };
         let resource = Resource { url: format!("{base}{slash}{path}"), ..self.paid.resource.clone() };
@@ -149,8 +163,8 @@ impl Route {
             x402_version: Version,
             error: error.map(str::to_owned),
             resource,
-            accepts,
-            extensions: self.paid.extensions.clone(),
+            accepts: offers.iter().map(|offered| offered.offer.clone()).collect(),
+            extensions: self.extensions(offers),
             unknown: Object::new(),
         }
     }

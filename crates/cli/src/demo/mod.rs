@@ -10,6 +10,7 @@ use alloy_primitives::{Address, U256};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tollway_devnet::evm::Mining;
+use tollway_facilitator::Api;
 use tollway_protocol::door::Amount;
 
 use crate::exit::{Exit, Failure};
@@ -78,7 +79,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let mechanism = Observed::new(stack::mechanism(&net, gas, ledger.clone())?, notes.clone());
     let limits = stack::registry_limits();
     let registry = limits.registry().mechanism(Arc::new(mechanism)).build()?;
-    let service = Service::start(stack::listen(0).await?, registry, ledger.clone(), &limits, None).await;
+    let service =
+        Service::start(stack::listen(0).await?, registry, ledger.clone(), &limits, None, Api::router).await;
     // Lets the facilitator learn the chain's facts now, so that the verification shown is one like all others.
     if let Some(problem) = service.registry().problems().await.into_iter().next() {
         return Err(Failure::general(format!("the facilitator is not ready: {problem}")));

@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use alloy_primitives::Address;
+use axum::Router;
 use tollway_evm::facilitator::ChainConfig;
 use tollway_evm::keys::Key;
 use tollway_evm::{Chain, ExactFacilitator};
-use tollway_facilitator::config::{NetworkConfig, Signer};
-use tollway_facilitator::{Config, Registry};
+use tollway_facilitator::api::Keys;
+use tollway_facilitator::config::{KeyConfig, NetworkConfig, ProxyConfig, Rpc, Signer};
+use tollway_facilitator::{Api, Config, Registry};
 use tollway_ledger::SqliteLedger;
 use tollway_protocol::{Secret, door};
 
+use super::lookup::Lookup;
 use crate::exit::{Doing as _, Failure};
-use crate::secrets;
+use crate::{secrets, stack};
 
 const GWEI: u128 = 1_000_000_000;
 
 /// Opens every key and prepares every network, without I/O to anyone. Returns the signers.
 pub(super) fn check(config: &Config) -> Result<Vec<Address>, Failure> {
-    let directory = config.ledger.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let path = ledger_file(config)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         return Err(Failure::general(format!("ledger: there is no directory {}", directory.display()))
             .todo("create it, on a disk that is backed up"));
@@ -32,7 +36,11 @@ pub(super) fn check(config: &Config) -> Result<Vec<Address>, Failure> {
 
 /// The mechanisms of every network, over one ledger.
 pub(super) fn registry(config: &Config, ledger: &Arc<SqliteLedger>) -> Result<Registry, Failure> {
-    let mut registry = config.limits.registry();
+    let mut registry = config.limits.registry().ledger(Arc::new(Lookup(ledger.clone())));
+    let lists = config.lists();
+    if !lists.is_empty() {
+        registry = registry.policy(Arc::new(lists));
+    }
     for network in &config.networks {
         let mechanism = ExactFacilitator::new(chain(network)?, key(network)?, ledger.clone());
         registry = registry.mechanism(Arc::new(mechanism));
@@ -40,9 +48,38 @@ pub(super) fn registry(config: &Config, ledger: &Arc<SqliteLedger>) -> Result<Re
     Ok(registry.build()?)
 }
 
+/// The configured ledger, opened.
+pub(super) fn ledger(config: &Config) -> Result<Arc<SqliteLedger>, Failure> {
+    stack::open_ledger(ledger_file(config)?)
+}
+
+fn ledger_file(config: &Config) -> Result<&std::path::Path, Failure> {
+    config.ledger.path().ok_or_else(|| {
+        Failure::general(format!("ledger: {}: this build has no Postgres", config.ledger))
+            .todo("use a file, such as ledger = \"/var/lib/tollway/facilitator.db\"")
+    })
+}
+
+/// The HTTP API with what the operator set: keys, limits, proxies.
+pub(super) fn dress(config: &Config, mut api: Api) -> Router {
+    if !config.keys.is_empty() {
+        api = api.keys(Keys::new(config.keys.iter().filter_map(KeyConfig::api)));
+    }
+    if let Some(rate) = config.limits.per_address() {
+        api = api.per_address(rate);
+    }
+    if let Some(proxies) = config.proxy.as_ref().and_then(ProxyConfig::api) {
+        api = api.proxies(proxies);
+    }
+    api.router()
+}
+
 fn chain(network: &NetworkConfig) -> Result<Chain, Failure> {
-    let url =
-        network.rpc.url().ok_or_else(|| Failure::general(format!("{}: its rpc is not set", network.id)))?;
+    let url = network
+        .rpc
+        .first()
+        .and_then(Rpc::url)
+        .ok_or_else(|| Failure::general(format!("{}: its rpc is not set", network.id)))?;
     let mut config = ChainConfig::new(network.id.clone(), Secret::new(url.to_string()));
     config.assets = network.extra_assets();
     config.confirmations = network.confirmations;
@@ -60,12 +97,15 @@ fn chain(network: &NetworkConfig) -> Result<Chain, Failure> {
 
 fn key(network: &NetworkConfig) -> Result<Key, Failure> {
     let set = |name: &str| {
-        secrets::variable(name).ok_or_else(|| {
-            Failure::general(format!("{}: the environment variable {name} is not set", network.id))
-                .todo("the configuration names it for this network's signer")
+        secrets::variable_or_file(name)?.ok_or_else(|| {
+            Failure::general(format!("{}: the environment variable {name} is not set", network.id)).todo(
+                format!("the configuration names it for this network's signer; {name}_FILE may name a file"),
+            )
         })
     };
-    match &network.signer {
+    let signer = network.signer.first();
+    let signer = signer.ok_or_else(|| Failure::general(format!("{}: its signer is not set", network.id)))?;
+    match signer {
         Signer::Env { key_env } => {
             Key::from_hex(&set(key_env)?).doing(|| format!("{}: {key_env}", network.id))
         }

@@ -1,20 +1,27 @@
 //! `tollway facilitator`: verifies and settles payments for sellers.
 
 mod build;
+mod key;
+mod lookup;
 mod place;
+mod probe;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::json;
-use tollway_facilitator::config::ConfigError;
+use tollway_facilitator::config::{ConfigError, KeyHash, KeySource};
 use tollway_facilitator::{Config, Registry, Server, meter};
 
+use self::key::KeyArgs;
+use self::probe::ProbeArgs;
 use crate::exit::{Doing as _, Exit, Failure};
 use crate::screen;
 use crate::signals::Stop;
-use crate::stack::{self, Service};
+use crate::stack::Service;
+use crate::{secrets, traces};
 
 /// Variables that are other parts' of this program.
 const OTHERS: [&str; 5] =
@@ -39,29 +46,63 @@ A small configuration:
 
 Examples:
   tollway facilitator --config facilitator.toml --check
-  tollway facilitator --config facilitator.toml")]
+  tollway facilitator --config facilitator.toml
+  tollway facilitator key --name shop")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct FacilitatorArgs {
     /// The configuration, in TOML.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Check the configuration, the keys included, and serve nothing.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Key(KeyArgs),
+    Probe(ProbeArgs),
+}
+
+impl FacilitatorArgs {
+    /// Whether it will serve, and not only say something.
+    pub(crate) fn serves(&self) -> bool {
+        !self.check && self.command.is_none()
+    }
 }
 
 pub(crate) async fn run(args: FacilitatorArgs) -> Result<Exit, Failure> {
-    let config = read(&args.config)?;
+    match &args.command {
+        Some(Command::Key(args)) => return key::run(args),
+        Some(Command::Probe(args)) => return probe::run(args).await,
+        None => {}
+    }
+    let Some(path) = &args.config else {
+        return Err(Failure::new(Exit::Usage, "--config is missing"));
+    };
+    let config = read(path)?;
     if args.check {
-        let signers = build::check(&config)?;
-        let networks = config.networks.iter().zip(signers);
-        screen::line(&format!("{}: good", args.config.display()))?;
-        for (network, signer) in networks {
-            screen::line(&format!("  {} through {}, gas paid by {signer}", network.id, network.rpc))?;
-        }
-        return Ok(Exit::Ok);
+        return check(path, &config);
     }
     let stop = Stop::listen()?;
     serve(&config, stop).await
+}
+
+fn check(path: &Path, config: &Config) -> Result<Exit, Failure> {
+    let signers = build::check(config)?;
+    let networks = config.networks.iter().zip(signers);
+    screen::line(&format!("{}: good", path.display()))?;
+    for (network, signer) in networks {
+        let nodes: Vec<String> = network.rpc.iter().map(ToString::to_string).collect();
+        screen::line(&format!("  {} through {}, gas paid by {signer}", network.id, nodes.join(", ")))?;
+    }
+    let (keys, rules) = (config.keys.len(), config.allow.len().saturating_add(config.deny.len()));
+    if keys > 0 || rules > 0 {
+        screen::line(&format!("  {keys} API keys, {rules} rules of who is served"))?;
+    }
+    Ok(Exit::Ok)
 }
 
 async fn serve(config: &Config, stop: Stop) -> Result<Exit, Failure> {
@@ -71,9 +112,10 @@ async fn serve(config: &Config, stop: Stop) -> Result<Exit, Failure> {
             failure.todo("is another one running? choose another address with `listen` or TOLLWAY_LISTEN")
         },
     )?;
-    let ledger = stack::open_ledger(&config.ledger)?;
+    let ledger = build::ledger(config)?;
     let registry = build::registry(config, &ledger)?;
-    let service = Service::start(server, registry, ledger, &config.limits, metrics).await;
+    let dress = |api| traces::follow(build::dress(config, api));
+    let service = Service::start(server, registry, ledger, &config.limits, metrics, dress).await;
     if let Err(error) = announce(config, &service) {
         service.stop().await;
         return Err(error.into());
@@ -134,9 +176,17 @@ fn read(path: &Path) -> Result<Config, Failure> {
         ConfigError::Environment { .. } => problem.to_string(),
     };
     let mut config = Config::from_toml(&text).map_err(|error| Failure::general(wrong(&error)))?;
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    for variable in config.secret_variables() {
+        let named = variables.remove(&format!("{variable}{}", secrets::FILE));
+        if let (Some(path), false) = (named, variables.contains_key(&variable)) {
+            variables.insert(variable.clone(), secrets::in_file(&variable, Path::new(&path))?);
+        }
+    }
     let unknown = config.apply_env(variables).map_err(|error| Failure::general(wrong(&error)))?;
+    files(&mut config).map_err(|failure| Failure { what: format!("{name}: {}", failure.what), ..failure })?;
     for variable in unknown.iter().filter(|name| !OTHERS.contains(&name.as_str())) {
         tracing::warn!(variable, "the facilitator has no such setting");
     }
@@ -144,4 +194,38 @@ fn read(path: &Path) -> Result<Config, Failure> {
         .check()
         .map_err(|problems| Failure::general(problems.0.iter().map(wrong).collect::<Vec<_>>().join("\n")))?;
     Ok(config)
+}
+
+/// Reads the files that a configuration names for its keys and lists.
+fn files(config: &mut Config) -> Result<(), Failure> {
+    for (index, key) in config.keys.iter_mut().enumerate() {
+        let KeySource::File(path) = &key.source else { continue };
+        let doing = || format!("keys[{index}].hash_file: {}", path.display());
+        let text = bounded(path).doing(doing)?;
+        let hash = KeyHash::new(&text).map_err(|problem| Failure::general(format!("{}: {problem}", doing())));
+        key.hash = Some(hash?);
+    }
+    for (list, rules) in [("allow", &mut config.allow), ("deny", &mut config.deny)] {
+        for (index, rule) in rules.iter_mut().enumerate() {
+            let Some(path) = rule.payer_file.clone() else { continue };
+            let doing = || format!("{list}[{index}].payer_file: {}", path.display());
+            rule.add_payers(&bounded(&path).doing(doing)?);
+        }
+    }
+    Ok(())
+}
+
+/// The longest list of accounts, in bytes: some hundred thousand of them.
+const LIST_BYTES: u64 = 16 << 20;
+
+fn bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::io::Read::read_to_string(
+        &mut std::io::Read::take(std::fs::File::open(path)?, LIST_BYTES + 1),
+        &mut text,
+    )?;
+    if text.len() as u64 > LIST_BYTES {
+        return Err(std::io::Error::other("the file is too long"));
+    }
+    Ok(text)
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tollway_protocol::NetworkPattern;
 use tollway_protocol::money::Money;
+use tollway_protocol::{Network, NetworkPattern};
+use url::Url;
 
 /// Requests a URL, and pays if that is asked for.
 #[derive(Debug, Args)]
@@ -47,6 +48,14 @@ pub(crate) struct PayArgs {
     /// Pay this account, though the site was paid at another before.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) pay_to: Option<String>,
+    /// A node of a network, as base=https://…; may be given again. With it Permit2 is permitted what a payment needs, and
+    /// no more, where the seller's facilitator sponsors that.
+    #[arg(long, value_name = "NETWORK=URL", value_parser = node)]
+    pub(super) rpc: Vec<(Network, Url)>,
+    /// Approve Permit2 for all of a token and for good, where the token takes no permits and the seller's facilitator
+    /// sends the approval; its gas may cost this account so much of the network's coin, such as 0.0005.
+    #[arg(long, value_name = "FEE", requires = "rpc", value_parser = Money::new)]
+    pub(super) allow_unlimited_approval: Option<Money>,
     /// Pay over plain http, where others on the way could take the payment.
     #[arg(long)]
     pub(super) allow_http: bool,
@@ -74,4 +83,15 @@ pub(crate) struct PayArgs {
     /// Seconds until the answer has to have begun.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) timeout: u64,
+}
+
+/// Reads `base=https://…`. The URL may carry a key: it is not repeated.
+fn node(text: &str) -> Result<(Network, Url), String> {
+    let (network, url) = text.split_once('=').ok_or("expected NETWORK=URL")?;
+    let network = Network::any(network).map_err(|error| error.to_string())?;
+    if network.chain_id().is_none() {
+        return Err(format!("{network} is no EVM network"));
+    }
+    let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    Ok((network, url.ok_or("expected an http or https URL after the network")?))
 }

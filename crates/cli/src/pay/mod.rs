@@ -9,10 +9,12 @@ mod verdict;
 pub(crate) use args::PayArgs;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tollway_evm::ExactPayer;
 use tollway_evm::keys::Key;
+use tollway_evm::permit2::{RpcReader, Sponsoring};
+use tollway_evm::{ExactPayer, UptoPayer};
 use tollway_payer::{Budget, Journal, Limits, Payer, Policy, ResourceRule, Wallet};
 use url::Url;
 
@@ -57,9 +59,9 @@ fn key(args: &PayArgs) -> Result<Option<Key>, Failure> {
 
 fn payer(args: &PayArgs, url: &Url, key: Option<&Key>) -> Result<Payer, Failure> {
     let wallet = match key {
-        Some(key) => Wallet::new().with(ExactPayer::new(key.clone())),
+        Some(key) => wallet(args, key.clone())?,
         // A dry run shows what somebody would pay; this key signs nothing and is forgotten.
-        None if args.dry_run => Wallet::new().with(ExactPayer::new(secrets::fresh()?)),
+        None if args.dry_run => wallet(args, secrets::fresh()?)?,
         None => Wallet::new(),
     };
     let directory = args.journal.clone().map_or_else(home::journal, Ok::<PathBuf, Failure>)?;
@@ -68,6 +70,23 @@ fn payer(args: &PayArgs, url: &Url, key: Option<&Key>) -> Result<Payer, Failure>
     limits.total = Duration::from_secs(args.timeout);
     let http = || reqwest::Client::builder().user_agent(concat!("tollway/", env!("CARGO_PKG_VERSION")));
     Ok(Payer::builder(wallet, journal).policy(policy(args, url)?).limits(limits).http(http).build()?)
+}
+
+fn wallet(args: &PayArgs, key: Key) -> Result<Wallet, Failure> {
+    let (exact, upto) = (ExactPayer::new(key.clone()), UptoPayer::new(key));
+    let Some(sponsoring) = sponsoring(args)? else { return Ok(Wallet::new().with(exact).with(upto)) };
+    Ok(Wallet::new().with(exact.sponsored(sponsoring.clone())).with(upto.sponsored(sponsoring)))
+}
+
+/// Which of Permit2's allowances may be signed: none without a node to ask.
+fn sponsoring(args: &PayArgs) -> Result<Option<Sponsoring>, Failure> {
+    if args.rpc.is_empty() {
+        return Ok(None);
+    }
+    let sponsoring = Sponsoring::new(Arc::new(RpcReader::new(args.rpc.iter().cloned())?));
+    let Some(fee) = &args.allow_unlimited_approval else { return Ok(Some(sponsoring)) };
+    let wei = u128::try_from(fee.atomic(18)?.get()).unwrap_or(u128::MAX);
+    Ok(Some(sponsoring.allow_unlimited_approvals(wei)))
 }
 
 fn policy(args: &PayArgs, url: &Url) -> Result<Policy, Failure> {

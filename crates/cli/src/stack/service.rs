@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,13 +28,15 @@ pub(crate) fn registry_limits() -> Limits {
 }
 
 impl Service {
-    /// Serves `registry` on `server`, after it has taken up what an earlier process left.
+    /// Serves `registry` on `server`, after it has taken up what an earlier process left. `dress` makes the router:
+    /// `Api::router`, or more.
     pub(crate) async fn start(
         server: Server,
         registry: Registry,
         ledger: Arc<SqliteLedger>,
         limits: &Limits,
         metrics: Option<PrometheusHandle>,
+        dress: impl FnOnce(Api) -> Router,
     ) -> Self {
         let registry = Arc::new(registry);
         for left in registry.recover().await {
@@ -49,7 +52,7 @@ impl Service {
         }
         let url = format!("http://{}", server.addr());
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = server.limits(limits.serve()).serve(api.router(), async {
+        let serving = server.limits(limits.serve()).serve(dress(api), async {
             // A dropped handle stops it too.
             let _ = stopped.await;
         });

@@ -9,8 +9,8 @@ use alloy_sol_types::sol;
 
 pub use delegation::{DelegationManager, SINGLE_CALL_MODE};
 pub use permit2::{
-    Eip2612, Eip2612Permit, ExactPermit2Proxy, ExactWitness, Permit2, PermitTransferFrom, ProxyErrors, TokenPermissions,
-    UptoPermit2Proxy, UptoWitness,
+    Eip2612, Eip2612Permit, ExactPermit2Proxy, ExactWitness, Permit2, PermitTransferFrom, ProxyErrors,
+    TokenPermissions, UptoPermit2Proxy, UptoWitness,
 };
 
 sol! {

@@ -50,7 +50,8 @@ impl Delegation {
     /// [`Reason::InvalidPayload`], naming the member.
     pub fn decode(payload: &Object) -> Result<Self, Refusal> {
         let wrong = |member: &str, error: &dyn std::fmt::Display| {
-            Refusal::new(Reason::InvalidPayload, format!("payload{member}: {error}")).dialect(Dialect::ExactEvm)
+            Refusal::new(Reason::InvalidPayload, format!("payload{member}: {error}"))
+                .dialect(Dialect::ExactEvm)
         };
         let read: Payload = payload.read().map_err(|e| wrong("", &e))?;
         let address = |member: &str, text: &str| -> Result<Address, Refusal> {
@@ -90,9 +91,9 @@ impl Delegation {
         }
         same_method(offer, METHOD)?;
         let this = Self::decode(&presented.payment().payload)?;
-        let effects = this
-            .effects_for(offer)
-            .map_err(|e| Refusal::new(Reason::InvalidOffer, e.to_string()).dialect(Dialect::of_offer(offer)))?;
+        let effects = this.effects_for(offer).map_err(|e| {
+            Refusal::new(Reason::InvalidOffer, e.to_string()).dialect(Dialect::of_offer(offer))
+        })?;
         Ok((this, effects))
     }
 

@@ -4,9 +4,9 @@
 
 mod authorization;
 mod offer;
-mod payload;
 #[cfg(feature = "payer")]
 mod pay;
+mod payload;
 
 pub use authorization::{Authorization, Domain};
 pub(crate) use offer::offered;

@@ -87,7 +87,8 @@ pub(crate) fn same_method(offer: &Offer, method: &str) -> Result<(), Refusal> {
     match offer.extra.get("assetTransferMethod") {
         Some(asked) if asked != method => {
             let asked: String = asked.as_str().unwrap_or_default().chars().take(64).collect();
-            let message = format!("the offer's assetTransferMethod is {asked:?}, the payment is for {method}");
+            let message =
+                format!("the offer's assetTransferMethod is {asked:?}, the payment is for {method}");
             Err(Refusal::new(Reason::TransferNotSupported, message).dialect(Dialect::of_offer(offer)))
         }
         _ => Ok(()),

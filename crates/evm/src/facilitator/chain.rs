@@ -1,6 +1,6 @@
 //! One network: its node, what is known of it, and whether a payment would settle on it now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,8 +14,11 @@ use tollway_protocol::{Network, Secret};
 
 use crate::abi::{Eip3009, MULTICALL3};
 use crate::exact::Domain;
+use crate::facilitator::decode::domain_of;
+use crate::facilitator::heads::Source;
 use crate::facilitator::rpc::{Block, Call, Http, Rpc, RpcError, Transport};
 use crate::facilitator::share::Shared;
+use crate::permit2::{EXACT_PROXY, UPTO_PROXY};
 
 /// What tells the time.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -26,6 +29,9 @@ pub struct ChainConfig {
     pub network: Network,
     /// The nodes' URLs, the preferred one first; may hold credentials, and are never printed.
     pub rpc: Vec<Secret<String>>,
+    /// A node's WebSocket URL (`ws://` or `wss://`) to be told of new blocks by; it may hold credentials, and is never
+    /// printed. Without it, or while it doesn't work, the chain is looked at every [`poll`](Self::poll).
+    pub ws: Option<Secret<String>>,
     /// Other ways to nodes, after those at URLs.
     pub transports: Vec<Arc<dyn Transport>>,
     /// Assets to settle besides the known ones of this network.
@@ -65,6 +71,13 @@ pub struct ChainConfig {
     pub reverts_per_day: u64,
     /// Factories that may deploy a payer's wallet (ERC-6492); none by default.
     pub factories: Vec<Address>,
+    /// Managers whose delegations are redeemed (ERC-7710); none by default. A manager is code that says whose delegation
+    /// it is, and every account of its delegators runs code of its own at our cost.
+    pub delegation_managers: Vec<Address>,
+    /// The most wei that one payer is given for the gas of its signed approval; with 0 payers must have it.
+    pub approval_funding: U256,
+    /// The most wei that all payers together are given for approvals in 24 hours.
+    pub approval_funding_per_day: U256,
     /// How many blocks back a payment that someone else submitted is looked for: at least as many as are made in
     /// a payment's time.
     pub log_window: u64,
@@ -85,6 +98,7 @@ impl ChainConfig {
         Self {
             network,
             rpc: Vec::new(),
+            ws: None,
             transports: Vec::new(),
             assets: Vec::new(),
             confirmations: 1,
@@ -104,6 +118,9 @@ impl ChainConfig {
             in_flight: 4096,
             reverts_per_day: 3,
             factories: Vec::new(),
+            delegation_managers: Vec::new(),
+            approval_funding: U256::from(200_000_000_000_000u64),
+            approval_funding_per_day: U256::from(10_000_000_000_000_000u64),
             log_window: 5_000,
             clock: Arc::new(host_now),
         }
@@ -140,14 +157,27 @@ pub struct Chain {
     pub(crate) config: ChainConfig,
     pub(crate) chain_id: u64,
     pub(crate) rpc: Rpc,
-    pub(super) tokens: HashMap<Address, (Asset, Domain)>,
+    /// Where new blocks are announced.
+    pub(super) heads: Option<Source>,
+    pub(super) tokens: HashMap<Address, Token>,
+    /// The accounts that send.
+    pub(super) signers: Vec<Address>,
     /// Verifications that wait for a call that they can share.
     pub(super) shared: Shared,
     checked: OnceCell<()>,
-    multicall: OnceCell<()>,
+    /// Contracts that were found on the chain.
+    deployed: parking_lot::Mutex<HashSet<Address>>,
     block_time: AtomicU64,
     /// How fast blocks come.
     pace: Pace,
+}
+
+/// A token that is settled here.
+pub(super) struct Token {
+    pub(super) address: Address,
+    pub(super) asset: Asset,
+    /// Its own EIP-712 domain; none without EIP-3009.
+    pub(super) domain: Option<Domain>,
 }
 
 /// How far in the future a block's time is believed, in seconds.
@@ -166,27 +196,32 @@ impl Chain {
             return Err(wrong("confirmations must be at least 1"));
         }
         let mut tokens = HashMap::new();
-        for asset in assets::on(&config.network, &config.assets).filter(|asset| asset.eip3009) {
+        for asset in assets::on(&config.network, &config.assets) {
             let address = tollway_protocol::door::hex_array::<20>(&asset.address);
-            let address = address.map_err(|e| wrong(&format!("asset {}: {e}", asset.address)))?;
-            let domain = Domain::of(&asset)
-                .ok_or_else(|| wrong(&format!("asset {}: no EIP-712 name and version", asset.address)))?;
-            tokens.entry(Address::from(address)).or_insert((asset, domain));
+            let address = Address::from(address.map_err(|e| wrong(&format!("asset {}: {e}", asset.address)))?);
+            let domain = domain_of(&asset);
+            if asset.eip3009 && domain.is_none() {
+                return Err(wrong(&format!("asset {}: no EIP-712 name and version", asset.address)));
+            }
+            tokens.entry(address).or_insert(Token { address, asset, domain });
         }
         if tokens.is_empty() {
-            return Err(wrong("no asset with EIP-3009 is known here: configure one"));
+            return Err(wrong("no asset is known here: configure one"));
         }
         if config.batch == 0 || config.window == 0 {
             return Err(wrong("batch and window must be at least 1"));
         }
         let rpc = Rpc::new(config.ways().map_err(wrong)?, config.rpc_timeout);
+        let heads = config.ws.as_ref().map(|url| Source::new(url, config.rpc_timeout));
         Ok(Self {
             chain_id,
             rpc,
+            heads: heads.transpose().map_err(wrong)?,
             tokens,
+            signers: Vec::new(),
             shared: Shared::default(),
             checked: OnceCell::new(),
-            multicall: OnceCell::new(),
+            deployed: parking_lot::Mutex::default(),
             block_time: AtomicU64::new(0),
             pace: Pace::default(),
             config,
@@ -257,19 +292,25 @@ impl Chain {
 
     /// Whether Multicall3 is there; asked again as long as it isn't.
     pub(super) async fn has_multicall(&self) -> Result<bool, RpcError> {
-        if self.multicall.initialized() {
+        self.is_deployed(MULTICALL3).await
+    }
+
+    /// Whether one of the contracts that every chain should have is there; asked again as long as it isn't.
+    pub(super) async fn is_deployed(&self, contract: Address) -> Result<bool, RpcError> {
+        if self.deployed.lock().contains(&contract) {
             return Ok(true);
         }
-        let there = !self.rpc.code(MULTICALL3).await?.is_empty();
+        let there = !self.rpc.code(contract).await?.is_empty();
         if there {
-            let _ = self.multicall.set(());
+            self.deployed.lock().insert(contract);
         }
         Ok(there)
     }
 
     /// Says in the log which tokens have another domain than our table: no signature for them can settle.
     async fn check_domains(&self) -> Result<(), RpcError> {
-        for (address, (asset, domain)) in &self.tokens {
+        for Token { address, asset, domain } in self.tokens.values() {
+            let Some(domain) = domain else { continue };
             let input = Eip3009::DOMAIN_SEPARATORCall {}.abi_encode().into();
             let call = Call { from: None, to: *address, input, gas: None };
             match self.rpc.call(&call).await {
@@ -288,7 +329,9 @@ impl Chain {
     /// What keeps payments from settling.
     pub(crate) async fn ready(&self) -> Result<(), RpcError> {
         self.check().await?;
-        self.has_multicall().await?;
+        for contract in [MULTICALL3, EXACT_PROXY, UPTO_PROXY] {
+            self.is_deployed(contract).await?;
+        }
         self.saw(&self.rpc.block().await?);
         Ok(())
     }

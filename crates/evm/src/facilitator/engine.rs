@@ -1,6 +1,7 @@
 //! What all schemes on a network share: its accounts, its journal, and the settlements on their way.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -29,17 +30,20 @@ pub(crate) struct Engine {
     pub(crate) watch: Watch,
     /// The lane that is asked first next time.
     turn: Mutex<usize>,
-    /// Since when each lane has been seen free.
-    pub(super) tending: std::sync::atomic::AtomicBool,
+    /// Whether the work that no request asks for is being done.
+    pub(super) is_tending: AtomicBool,
+    /// Whether the store failed in a way that leaves open what this process holds.
+    pub(super) is_in_doubt: AtomicBool,
 }
 
 type Held<'a> = MutexGuard<'a, Option<Lease>>;
 
 impl Engine {
-    pub(crate) fn new(chain: Arc<Chain>, keys: Vec<Key>, journal: Arc<dyn Journal>) -> Arc<Self> {
+    pub(crate) fn new(mut chain: Chain, keys: Vec<Key>, journal: Arc<dyn Journal>) -> Arc<Self> {
         let most = chain.config.in_flight;
+        chain.signers = keys.iter().map(Key::address).collect();
         Arc::new(Self {
-            chain,
+            chain: Arc::new(chain),
             journal,
             lanes: keys.into_iter().map(|key| Arc::new(Lane::new(key))).collect(),
             flights: Flights::new(most),
@@ -47,8 +51,14 @@ impl Engine {
             gas: Gas::default(),
             watch: Watch::default(),
             turn: Mutex::new(0),
-            tending: std::sync::atomic::AtomicBool::new(false),
+            is_tending: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
         })
+    }
+
+    /// Notes that the store may hold more for this process than it was told.
+    pub(crate) fn doubt(&self) {
+        self.is_in_doubt.store(true, Ordering::SeqCst);
     }
 
     /// How long payments gather while a transaction is on its way.

@@ -27,6 +27,8 @@ const FIRST_GAS: u64 = 25_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) to: Address,
+    /// What is given, in wei: to a payer that lacks the gas of its approval.
+    pub(crate) value: U256,
     pub(crate) input: Bytes,
     pub(crate) gas: u64,
     pub(crate) fees: Fees,
@@ -35,7 +37,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// A transfer of nothing to `signer` itself, which only spends a nonce.
     pub(crate) fn nothing(signer: Address, fees: Fees) -> Self {
-        Self { to: signer, input: Bytes::new(), gas: TRANSFER_GAS, fees }
+        Self::gift(signer, U256::ZERO, fees)
+    }
+
+    /// A transfer of `value` wei to an account without code.
+    pub(crate) fn gift(to: Address, value: U256, fees: Fees) -> Self {
+        Self { to, value, input: Bytes::new(), gas: TRANSFER_GAS, fees }
     }
 
     /// The plan of a transaction that was signed before.
@@ -46,17 +53,22 @@ impl Plan {
             max: tx.max_fee_per_gas(),
             tip: tx.max_priority_fee_per_gas().unwrap_or_default(),
         };
-        Some(Self { to: tx.to()?, input: tx.input().clone(), gas: tx.gas_limit(), fees })
+        Some(Self { to: tx.to()?, value: tx.value(), input: tx.input().clone(), gas: tx.gas_limit(), fees })
     }
 
     /// Whether it only spends a nonce of `signer`.
     pub(crate) fn is_nothing(&self, signer: Address) -> bool {
-        self.to == signer && self.input.is_empty()
+        self.to == signer && self.settles_nothing()
+    }
+
+    /// Whether it settles nothing: it spends a nonce, or gives a payer gas.
+    pub(crate) fn settles_nothing(&self) -> bool {
+        self.input.is_empty()
     }
 
     /// The most that it can cost, in wei.
     pub(crate) fn cost(&self) -> U256 {
-        U256::from(self.gas).saturating_mul(U256::from(self.fees.max))
+        U256::from(self.gas).saturating_mul(U256::from(self.fees.max)).saturating_add(self.value)
     }
 
     /// The transaction under `nonce`, signed; None when the signer fails.
@@ -68,7 +80,7 @@ impl Plan {
             max_fee_per_gas: self.fees.max,
             max_priority_fee_per_gas: self.fees.tip,
             to: TxKind::Call(self.to),
-            value: U256::ZERO,
+            value: self.value,
             access_list: alloy_eips::eip2930::AccessList::default(),
             input: self.input.clone(),
         };
@@ -97,31 +109,31 @@ fn data_gas(input: &[u8]) -> u64 {
     input.iter().fold(0u64, |sum, byte| sum.saturating_add(if *byte == 0 { 4 } else { 16 }))
 }
 
-/// How much gas transfers of each token use, as their first estimates said. `eth_estimateGas` can't tell it of a
+/// How much gas payments of each token by each method use, as their first estimates said. `eth_estimateGas` can't tell it of a
 /// batch: there a call that runs out of gas fails alone, and the estimate is content with that.
 #[derive(Default)]
-pub(crate) struct Gas(Mutex<HashMap<Address, u64>>);
+pub(crate) struct Gas(Mutex<HashMap<(Address, Address), u64>>);
 
 impl Gas {
-    /// Learns from the estimate of a transaction that transfers `token` once by `input`.
-    pub(crate) fn learn(&self, token: Address, input: &[u8], estimate: u64) {
+    /// Learns from the estimate of a transaction that makes `payment` alone by `input`.
+    pub(crate) fn learn(&self, payment: &Decoded, input: &[u8], estimate: u64) {
         let inside = estimate.saturating_sub(TRANSFER_GAS).saturating_sub(data_gas(input));
-        self.0.lock().insert(token, inside);
+        self.0.lock().insert(payment.gas_class(), inside);
     }
 
-    pub(crate) fn knows(&self, token: Address) -> bool {
-        self.0.lock().contains_key(&token)
+    pub(crate) fn knows(&self, payment: &Decoded) -> bool {
+        self.0.lock().contains_key(&payment.gas_class())
     }
 
-    fn inside(&self, token: Address) -> u64 {
-        let known = self.0.lock().get(&token).copied().unwrap_or(100_000);
+    fn inside(&self, payment: &Decoded) -> u64 {
+        let known = self.0.lock().get(&payment.gas_class()).copied().unwrap_or(150_000);
         known.saturating_add(known / 4).saturating_add(FIRST_GAS)
     }
 
     /// The limit for a transaction of these payments by `input`.
     pub(crate) fn limit<'a>(&self, payments: impl Iterator<Item = &'a Decoded>, input: &[u8]) -> u64 {
         let inside = payments.fold(0u64, |sum, payment| {
-            sum.saturating_add(self.inside(payment.token)).saturating_add(CALL_GAS)
+            sum.saturating_add(self.inside(payment)).saturating_add(CALL_GAS)
         });
         TRANSFER_GAS.saturating_add(data_gas(input)).saturating_add(FRAME_GAS).saturating_add(inside)
     }

@@ -149,6 +149,7 @@ impl Engine {
     /// The transaction is in no block: its settlements are open again, and followed as they were before.
     async fn take_back(self: &Arc<Self>, keys: &[PaymentKey], hash: B256) {
         if let Err(error) = self.journal.reopen(keys).await {
+            self.doubt();
             tracing::error!(%error, transaction = %hash, "what a reorg undid can't be taken back");
             return;
         }

@@ -1,6 +1,6 @@
 //! A sending account: the payments that wait for it, its nonces, and its transactions on their way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
@@ -15,6 +15,7 @@ use tollway_protocol::scheme::Outcome;
 use crate::facilitator::fees::Purse;
 use crate::facilitator::flight::Flight;
 use crate::facilitator::job::Job;
+use crate::facilitator::payment::{Decoded, Told};
 use crate::keys::Key;
 
 /// Seconds after a payment's window by which no block can hold it any more.
@@ -147,11 +148,40 @@ impl State {
             return self.queue.pop_front().into_iter().collect();
         }
         let (mut group, mut rest) = (Vec::new(), VecDeque::new());
+        let mut told = Transfers::default();
         for ticket in self.queue.drain(..) {
-            if group.len() < most && !alone(&ticket) { group.push(ticket) } else { rest.push_back(ticket) }
+            if group.len() < most && !alone(&ticket) && told.admits(&ticket.job.payment) {
+                group.push(ticket);
+            } else {
+                rest.push_back(ticket);
+            }
         }
         self.queue = rest;
         group
+    }
+}
+
+/// The transfers in one transaction. One by Permit2 is known by its transfer alone: no other payment, by whatever
+/// method, may make the same one beside it.
+#[derive(Default)]
+struct Transfers {
+    all: HashSet<Told>,
+    alone: HashSet<Told>,
+}
+
+impl Transfers {
+    /// Adds the payment's transfer, if it can be told from the others.
+    fn admits(&mut self, payment: &Decoded) -> bool {
+        let told = payment.told();
+        let clashes = if payment.is_told_by_transfer() { &self.all } else { &self.alone };
+        if clashes.contains(&told) {
+            return false;
+        }
+        self.all.insert(told);
+        if payment.is_told_by_transfer() {
+            self.alone.insert(told);
+        }
+        true
     }
 }
 

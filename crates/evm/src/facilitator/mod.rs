@@ -2,11 +2,15 @@
 
 mod chain;
 mod check;
+mod decode;
+mod diagnose;
 mod engine;
 mod envelope;
+mod evidence;
 mod fees;
 mod finality;
 mod flight;
+mod heads;
 mod job;
 mod lane;
 mod memory;
@@ -18,8 +22,10 @@ mod rpc;
 mod send;
 mod settle;
 mod share;
+mod sponsor;
 mod tend;
 mod tenure;
+mod upto;
 mod watch;
 
 use std::sync::Arc;
@@ -35,9 +41,11 @@ use tollway_protocol::{Network, Refusal};
 
 use crate::exact::SCHEME;
 use crate::keys::Key;
+use crate::permit2::{APPROVAL_EXTENSION, PERMIT_EXTENSION};
 pub use chain::{Chain, ChainConfig, ChainError, Clock};
 use engine::Engine;
 pub use rpc::{Http, Transport, Unanswered};
+pub use upto::UptoFacilitator;
 
 /// `exact` on one network, for facilitators.
 ///
@@ -57,7 +65,13 @@ impl ExactFacilitator {
     /// Settles on `chain` from these accounts, through `journal`.
     #[must_use]
     pub fn with_keys(chain: Chain, keys: Vec<Key>, journal: Arc<dyn Journal>) -> Self {
-        Self { engine: Engine::new(Arc::new(chain), keys, journal) }
+        Self { engine: Engine::new(chain, keys, journal) }
+    }
+
+    /// `upto` on the same network, from the same accounts.
+    #[must_use]
+    pub fn upto(&self) -> UptoFacilitator {
+        UptoFacilitator::new(self.engine.clone())
     }
 
     /// The network's side, for its figures.
@@ -87,6 +101,10 @@ impl FacilitatorScheme for ExactFacilitator {
         self.engine.lanes.iter().map(|lane| lane.name()).collect()
     }
 
+    fn extensions(&self) -> Vec<&'static str> {
+        vec![PERMIT_EXTENSION, APPROVAL_EXTENSION]
+    }
+
     fn now(&self, host: UnixTime) -> UnixTime {
         self.engine.chain.now(host)
     }
@@ -112,12 +130,16 @@ impl FacilitatorScheme for ExactFacilitator {
     }
 
     async fn drain(&self) {
-        self.engine.flights.drained().await;
-        self.engine.give_back().await;
+        self.engine.drain().await;
     }
 }
 
 impl Engine {
+    async fn drain(&self) {
+        self.flights.drained().await;
+        self.give_back().await;
+    }
+
     /// # Errors
     /// What keeps payments from being settled now, and what to do.
     async fn ready(&self) -> Result<(), String> {

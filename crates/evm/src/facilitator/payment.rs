@@ -1,170 +1,217 @@
-//! A payment, decoded: what it calls, and what proves that it was paid.
+//! A payment by any method, decoded: who pays whom, and what it calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::{SolCall as _, SolEvent as _};
-use tollway_protocol::assets::Asset;
-use tollway_protocol::bind::{Bound, Effects, Presented};
-use tollway_protocol::{Reason, Refusal};
+use alloy_sol_types::SolCall as _;
 
 use crate::abi::{Eip3009, MULTICALL3, Multicall3, TransferWithAuthorization};
-use crate::exact::{Authorization, Domain};
-use crate::facilitator::chain::Chain;
-use crate::facilitator::rpc::Receipt;
+use crate::delegation::Delegation;
+use crate::exact::Authorization;
+use crate::permit2::{ApprovalTransaction, Permit, Permit2612, Permit2Payment};
 use crate::signature::Signature;
-
-/// The longest signature of a deployed contract wallet, in bytes: it is calldata at our cost.
-const MAX_CONTRACT_SIGNATURE: usize = 2 * 1024;
 
 /// A payment, decoded, with what could be told of it without asking the chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoded {
-    pub(crate) authorization: Authorization,
+    pub(crate) way: Way,
     pub(crate) token: Address,
-    /// What was signed, in the token's domain.
+    /// What the payer's wallet is asked about; nothing with a delegation.
     pub(crate) digest: B256,
     /// Whether the signature is the payer's own key's.
     pub(crate) by_key: bool,
+    /// Whether the payer's account had code when it was last looked at: then its code decides, not its key.
+    code: Arc<AtomicBool>,
 }
 
-/// What a payment says, without its signature: two payments with one key may differ in it.
+/// By which method the money moves.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// The token's own `transferWithAuthorization`.
+    Transfer(Authorization),
+    /// Permit2, through one of the proxies.
+    Permit(Box<ByPermit>),
+    /// A delegation, redeemed by one of our accounts.
+    Delegation(Box<ByDelegation>),
+}
+
+/// A payment by Permit2.
+#[derive(Debug, Clone)]
+pub(crate) struct ByPermit {
+    pub(crate) payment: Permit2Payment,
+    /// What is charged: all that is permitted, but with `upto`.
+    pub(crate) amount: U256,
+    pub(crate) sponsor: Sponsor,
+}
+
+/// What else the payer signed, so that Permit2 may take the token.
+#[derive(Debug, Clone)]
+pub(crate) enum Sponsor {
+    /// Nothing: the allowance has to be there.
+    None,
+    /// A permit, which the proxy gives the token in the same call.
+    Permit(Permit2612),
+    /// A transaction that has to be mined before.
+    Approval(ApprovalTransaction),
+}
+
+/// A payment by ERC-7710.
+#[derive(Debug, Clone)]
+pub(crate) struct ByDelegation {
+    pub(crate) delegation: Delegation,
+    pub(crate) to: Address,
+    pub(crate) amount: U256,
+    /// The account of ours that redeems it.
+    pub(crate) redeemer: Address,
+}
+
+/// What a payment says, without its signature and what is charged of it: two payments with one key may differ in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Terms {
     /// An EIP-3009 authorization.
     Transfer(TransferWithAuthorization),
+    /// A permit for Permit2.
+    Permit(Permit),
+    /// A delegation, and the transfer that it is redeemed for.
+    Delegation(Delegation, Address, U256),
 }
 
-impl Chain {
-    /// Decodes a payment that was bound, its signer too.
-    pub(crate) fn decode(&self, bound: &Bound) -> Result<Decoded, Refusal> {
-        let effects = bound.effects();
-        let authorization = Authorization::decode(&bound.payment().payload)?;
-        let (token, _, domain) = self.token(bound.presented(), effects)?;
-        worth_settling(&authorization).map_err(|(reason, message)| effects.refuse(reason, message))?;
-        let digest = Authorization::digest(&authorization.transfer, domain);
-        let by_key = authorization.signature.recover(&digest) == Some(authorization.transfer.from);
-        Ok(Decoded { authorization, token, digest, by_key })
-    }
-
-    /// The offer's token, if it is one that is settled here.
-    fn token(&self, presented: &Presented, effects: &Effects) -> Result<(Address, &Asset, Domain), Refusal> {
-        let token = tollway_protocol::door::hex_array::<20>(&presented.offer().asset).map(Address::from);
-        let token = token.map_err(|e| effects.refuse(Reason::InvalidOffer, format!("asset: {e}")))?;
-        let Some((asset, domain)) = self.tokens.get(&token) else {
-            return Err(effects.refuse(
-                Reason::AssetNotAllowed,
-                format!("asset {token} is not settled on {}", self.config.network),
-            ));
-        };
-        Ok((token, asset, *domain))
-    }
-
-    /// What the payment would do; refuses what needs neither chain nor signature to refuse.
-    pub(crate) fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
-        let (authorization, effects) = Authorization::effects(presented)?;
-        let (_, asset, _) = self.token(presented, &effects)?;
-        same_domain(presented, asset).map_err(|(reason, message)| effects.refuse(reason, message))?;
-        if let Signature::Undeployed { factory, .. } = &authorization.signature
-            && !self.config.factories.contains(factory)
-        {
-            return Err(effects
-                .refuse(Reason::FactoryNotAllowed, format!("wallet factory {factory} is not allowed here")));
-        }
-        Ok(effects)
-    }
-}
-
-/// Refuses what would only burn gas: nothing, money to oneself, needless calldata.
-fn worth_settling(authorization: &Authorization) -> Result<(), (Reason, &'static str)> {
-    let Authorization { transfer, signature } = authorization;
-    match signature {
-        _ if transfer.value.is_zero() => Err((Reason::InvalidOffer, "an amount of 0 is nothing to settle")),
-        _ if transfer.from == transfer.to => Err((Reason::UnexpectedEffect, "the payer would pay itself")),
-        Signature::Contract(bytes) if bytes.len() > MAX_CONTRACT_SIGNATURE => {
-            Err((Reason::SignatureForm, "the wallet's signature is longer than 2048 bytes"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn same_domain(presented: &Presented, asset: &Asset) -> Result<(), (Reason, String)> {
-    let extra = &presented.offer().extra;
-    let (Some(name), Some(version)) = (extra.str("name"), extra.str("version")) else {
-        return Err((Reason::MissingDomain, "extra.name and extra.version are missing".into()));
-    };
-    match &asset.domain {
-        Some((known, _)) if known != name => {
-            Err((Reason::DomainName, format!("extra.name is not {known:?}, the token's EIP-712 name")))
-        }
-        Some((_, known)) if known != version => Err((
-            Reason::DomainVersion,
-            format!("extra.version is not {known:?}, the token's EIP-712 version"),
-        )),
-        _ => Ok(()),
-    }
-}
+/// A transfer as its log tells it: token, payer, recipient, amount.
+pub(crate) type Told = (Address, Address, Address, U256);
 
 impl Decoded {
+    pub(super) fn new(way: Way, token: Address, digest: B256) -> Self {
+        let recovered = match &way {
+            Way::Transfer(Authorization { transfer, signature }) => {
+                signature.recover(&digest) == Some(transfer.from)
+            }
+            Way::Permit(by) => by.payment.signature.recover(&digest) == Some(by.payment.permit.owner),
+            Way::Delegation(_) => false,
+        };
+        Self { way, token, digest, by_key: recovered, code: Arc::default() }
+    }
+
     pub(crate) fn terms(&self) -> Terms {
-        Terms::Transfer(self.authorization.transfer.clone())
+        match &self.way {
+            Way::Transfer(authorization) => Terms::Transfer(authorization.transfer.clone()),
+            Way::Permit(by) => Terms::Permit(by.payment.permit.clone()),
+            Way::Delegation(by) => Terms::Delegation(by.delegation.clone(), by.to, by.amount),
+        }
     }
 
     pub(crate) fn payer(&self) -> Address {
-        self.authorization.transfer.from
+        match &self.way {
+            Way::Transfer(authorization) => authorization.transfer.from,
+            Way::Permit(by) => by.payment.permit.owner,
+            Way::Delegation(by) => by.delegation.delegator,
+        }
     }
 
     pub(crate) fn recipient(&self) -> Address {
-        self.authorization.transfer.to
+        match &self.way {
+            Way::Transfer(authorization) => authorization.transfer.to,
+            Way::Permit(by) => by.payment.permit.to,
+            Way::Delegation(by) => by.to,
+        }
     }
 
+    /// What moves: with `upto` what is charged.
     pub(crate) fn value(&self) -> U256 {
-        self.authorization.transfer.value
+        match &self.way {
+            Way::Transfer(authorization) => authorization.transfer.value,
+            Way::Permit(by) => by.amount,
+            Way::Delegation(by) => by.amount,
+        }
     }
 
-    /// Whether it calls nothing but an allowed token: only then it may share a transaction or a simulation.
+    /// Its transfer, as the token's log will tell it.
+    pub(crate) fn told(&self) -> Told {
+        (self.token, self.payer(), self.recipient(), self.value())
+    }
+
+    pub(super) fn signature(&self) -> Option<&Signature> {
+        match &self.way {
+            Way::Transfer(authorization) => Some(&authorization.signature),
+            Way::Permit(by) => Some(&by.payment.signature),
+            Way::Delegation(_) => None,
+        }
+    }
+
+    pub(super) fn permit(&self) -> Option<&ByPermit> {
+        match &self.way {
+            Way::Permit(by) => Some(by),
+            _ => None,
+        }
+    }
+
+    /// The payer's approval, which has to be mined before the payment if Permit2 has no allowance.
+    pub(crate) fn approval(&self) -> Option<&ApprovalTransaction> {
+        match &self.permit()?.sponsor {
+            Sponsor::Approval(approval) => Some(approval),
+            _ => None,
+        }
+    }
+
+    /// Whether less may be charged than is permitted (`upto`).
+    pub(crate) fn is_metered(&self) -> bool {
+        self.permit().is_some_and(|by| by.payment.permit.facilitator.is_some())
+    }
+
+    /// Whether the payer's account was found to have code.
+    pub(crate) fn has_code(&self) -> bool {
+        self.code.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_code(&self, has_code: bool) {
+        self.code.store(has_code, Ordering::Relaxed);
+    }
+
+    /// Whether it calls nothing but an allowed token, Permit2 and the proxy: only then it may share a transaction or a
+    /// simulation. A payer's code, of a wallet or by EIP-7702, could use up all the gas that it shares.
     pub(crate) fn is_safe(&self) -> bool {
-        self.by_key && matches!(self.authorization.signature, Signature::Ecdsa { .. })
+        let alone = match &self.way {
+            Way::Transfer(_) => false,
+            Way::Permit(by) => by.payment.permit.facilitator.is_some() || !matches!(by.sponsor, Sponsor::None),
+            Way::Delegation(_) => true,
+        };
+        !alone && self.by_key && !self.has_code()
+    }
+
+    /// Whether the log of its transfer is all that tells it from another one: with Permit2, whose own logs name neither
+    /// the nonce nor the payer.
+    pub(crate) fn is_told_by_transfer(&self) -> bool {
+        !matches!(self.way, Way::Transfer(_))
     }
 
     /// The account that has to send it, if not any may.
     pub(crate) fn sender(&self) -> Option<Address> {
-        None
+        match &self.way {
+            Way::Transfer(_) => None,
+            Way::Permit(by) => by.payment.permit.facilitator,
+            Way::Delegation(by) => Some(by.redeemer),
+        }
     }
 
     /// The call that moves the money.
     pub(crate) fn transfer_call(&self) -> (Address, Bytes) {
-        let t = &self.authorization.transfer;
-        let by_bytes = |signature: Bytes| Eip3009::transferWithAuthorization_1Call {
-            from: t.from,
-            to: t.to,
-            value: t.value,
-            validAfter: t.validAfter,
-            validBefore: t.validBefore,
-            nonce: t.nonce,
-            signature,
-        };
-        let input = match &self.authorization.signature {
-            Signature::Ecdsa { r, s, v } => Eip3009::transferWithAuthorization_0Call {
-                from: t.from,
-                to: t.to,
-                value: t.value,
-                validAfter: t.validAfter,
-                validBefore: t.validBefore,
-                nonce: t.nonce,
-                v: *v,
-                r: *r,
-                s: *s,
+        match &self.way {
+            Way::Transfer(authorization) => (self.token, authorized(authorization)),
+            Way::Permit(by) => {
+                let sponsor = match &by.sponsor {
+                    Sponsor::Permit(permit) => Some(permit),
+                    _ => None,
+                };
+                by.payment.settle_call(sponsor, by.amount)
             }
-            .abi_encode(),
-            Signature::Contract(bytes) => by_bytes(bytes.clone()).abi_encode(),
-            Signature::Undeployed { inner, .. } => by_bytes(inner.clone()).abi_encode(),
-        };
-        (self.token, input.into())
+            Way::Delegation(by) => by.delegation.redeem_call(self.token, by.to, by.amount),
+        }
     }
 
     /// The call that deploys the payer's wallet.
     pub(super) fn deployment(&self) -> Option<Multicall3::Call3> {
-        match &self.authorization.signature {
-            Signature::Undeployed { factory, data, .. } => {
+        match self.signature() {
+            Some(Signature::Undeployed { factory, data, .. }) if self.sender().is_none() => {
                 Some(Multicall3::Call3 { target: *factory, allowFailure: true, callData: data.clone() })
             }
             _ => None,
@@ -184,32 +231,41 @@ impl Decoded {
         }
     }
 
-    /// The signature as the payer's contract takes it.
-    pub(crate) fn wallet_signature(&self) -> Bytes {
-        match &self.authorization.signature {
-            Signature::Ecdsa { r, s, v } => [r.as_slice(), s.as_slice(), &[*v]].concat().into(),
-            Signature::Contract(bytes) => bytes.clone(),
-            Signature::Undeployed { inner, .. } => inner.clone(),
+    /// What two payments have in common that use about the same gas: the token, and what is called.
+    pub(crate) fn gas_class(&self) -> (Address, Address) {
+        match &self.way {
+            Way::Transfer(_) => (self.token, self.token),
+            Way::Permit(by) => (self.token, by.payment.permit.spender()),
+            Way::Delegation(by) => (self.token, by.delegation.manager),
         }
     }
+}
 
-    /// Whether a mined transaction contains exactly this payment: the token's `AuthorizationUsed` of its nonce, and
-    /// as the token's next log the `Transfer` of it. Anywhere else in the transaction it is another's.
-    pub(crate) fn is_paid_by(&self, receipt: &Receipt) -> bool {
-        let t = &self.authorization.transfer;
-        let amount = B256::from(t.value);
-        let used = [Eip3009::AuthorizationUsed::SIGNATURE_HASH, t.from.into_word(), t.nonce];
-        let moved = [Eip3009::Transfer::SIGNATURE_HASH, t.from.into_word(), t.to.into_word()];
-        let token: Vec<_> = receipt.logs.iter().filter(|log| log.address == self.token).collect();
-        receipt.succeeded()
-            && token.windows(2).any(|pair| match pair {
-                [first, second] => {
-                    first.data.topics() == used
-                        && first.data.data.is_empty()
-                        && second.data.topics() == moved
-                        && second.data.data[..] == amount[..]
-                }
-                _ => false,
-            })
+fn authorized(Authorization { transfer: t, signature }: &Authorization) -> Bytes {
+    match signature {
+        Signature::Ecdsa { r, s, v } => Eip3009::transferWithAuthorization_0Call {
+            from: t.from,
+            to: t.to,
+            value: t.value,
+            validAfter: t.validAfter,
+            validBefore: t.validBefore,
+            nonce: t.nonce,
+            v: *v,
+            r: *r,
+            s: *s,
+        }
+        .abi_encode()
+        .into(),
+        other => Eip3009::transferWithAuthorization_1Call {
+            from: t.from,
+            to: t.to,
+            value: t.value,
+            validAfter: t.validAfter,
+            validBefore: t.validBefore,
+            nonce: t.nonce,
+            signature: other.to_bytes(),
+        }
+        .abi_encode()
+        .into(),
     }
 }

@@ -23,60 +23,104 @@ pub(crate) struct Pilot {
     pub(crate) flight: Arc<Flight>,
 }
 
+/// What a pilot does next.
+enum Step {
+    /// Has an account of this process send it.
+    Send(Option<Box<Verified>>),
+    /// Leaves it to a process that has an account.
+    HandOver(Box<Verified>),
+    /// Takes it, as a stranger has submitted it.
+    Adopt(Box<Verified>),
+    /// Looks at what another settlement made of it.
+    Other(Box<Record>),
+    /// Waits for another process.
+    Elsewhere,
+    /// Goes on with what this process holds, or nobody.
+    TakeUp(Box<Record>),
+    /// Watches for proof.
+    Prove,
+    /// Thinks again: what was good a moment ago is refused now.
+    Reconsider(Outcome, Box<Verified>),
+    /// Is done.
+    Over(Outcome),
+}
+
 impl Pilot {
     /// Settles a payment that no record is of.
     pub(crate) async fn new_one(self, verified: Verified) -> Outcome {
         fault::point("settle.before_journal");
-        self.send(Some(Box::new(verified))).await
+        self.fly(Step::Send(Some(Box::new(verified)))).await
     }
 
     /// Goes on with a settlement that was left open.
-    pub(crate) async fn open_one(self, record: Record) -> Outcome {
-        match record.holder {
-            Holder::Other => self.elsewhere().await,
-            Holder::This | Holder::Nobody => self.take_up(record).await,
+    pub(crate) async fn open_one(mut self, record: Record) -> Outcome {
+        // What was charged first counts, whatever this request would charge.
+        if self.job.payment.is_metered() {
+            let Some(first) = self.engine.job_of(&record) else { return pending(record.hash) };
+            self.job = Arc::new(first);
         }
+        self.fly(Self::onwards(record)).await
     }
 
     /// Records that someone else's transaction carries the payment, and waits until it counts.
     pub(crate) async fn adopted(self, verified: Verified) -> Outcome {
+        self.fly(Step::Adopt(Box::new(verified))).await
+    }
+
+    async fn fly(&self, mut step: Step) -> Outcome {
+        loop {
+            step = match step {
+                Step::Send(claim) => self.send(claim).await,
+                Step::HandOver(verified) => self.take(*verified, false).await,
+                Step::Adopt(verified) => self.take(*verified, true).await,
+                Step::Other(record) => self.other(*record),
+                Step::Elsewhere => self.elsewhere().await,
+                Step::TakeUp(record) => self.take_up(*record).await,
+                Step::Prove => self.prove().await.map_or(Step::Send(None), Step::Over),
+                Step::Reconsider(refused, verified) => self.reconsider(refused, verified).await,
+                Step::Over(outcome) => return outcome,
+            }
+        }
+    }
+
+    fn onwards(record: Record) -> Step {
+        match record.holder {
+            Holder::Other => Step::Elsewhere,
+            Holder::This | Holder::Nobody => Step::TakeUp(Box::new(record)),
+        }
+    }
+
+    /// Takes the payment without a transaction of ours: because a stranger's carries it, or for another process.
+    async fn take(&self, verified: Verified, adopted: bool) -> Step {
         let now = self.engine.chain.host_now();
-        match self.engine.journal.prepare(&[verified], true, now).await.map(|mut all| all.pop()) {
-            Ok(Some(Prepared::New)) => match self.prove().await {
-                Some(outcome) => outcome,
-                None => self.send(None).await,
-            },
-            Ok(Some(Prepared::Exists(record))) => self.other(*record).await,
-            Ok(None) => pending(None),
-            Err(error) => self.job.no_store(&error),
+        match self.engine.journal.prepare(&[verified], adopted, now).await.map(|mut all| all.pop()) {
+            Ok(Some(Prepared::New)) if adopted => Step::Prove,
+            Ok(Some(Prepared::New)) => Step::Elsewhere,
+            Ok(Some(Prepared::Exists(record))) => Step::Other(record),
+            Ok(None) => Step::Over(pending(None)),
+            Err(error) => {
+                // It may be taken all the same.
+                self.engine.doubt();
+                Step::Over(self.job.no_store(&error))
+            }
         }
     }
 
     /// Has it sent by an account of this process, or leaves it to a process that has one.
-    async fn send(&self, mut claim: Option<Box<Verified>>) -> Outcome {
-        loop {
-            let Some(lane) = self.engine.lane(self.job.payment.sender()).await else {
-                return match claim {
-                    Some(verified) => self.hand_over(*verified).await,
-                    None => self.elsewhere().await,
-                };
-            };
-            let (word, told) = oneshot::channel();
-            let (job, flight) = (self.job.clone(), self.flight.clone());
-            self.engine.queue(&lane, Ticket { job, claim: claim.clone(), flight, word });
-            match self.hear(told).await {
-                Heard::Over(outcome) => return outcome,
-                Heard::Refused(refused) if claim.is_some() => return self.reconsider(refused, claim).await,
-                Heard::Refused(refused) => return self.give_up(refused).await,
-                Heard::Taken(record) => return self.other(*record).await,
-                Heard::NoSender => {}
-                Heard::Undecided => {
-                    claim = None;
-                    if let Some(outcome) = self.prove().await {
-                        return outcome;
-                    }
-                }
-            }
+    async fn send(&self, claim: Option<Box<Verified>>) -> Step {
+        let Some(lane) = self.engine.lane(self.job.payment.sender()).await else {
+            return claim.map_or(Step::Elsewhere, Step::HandOver);
+        };
+        let (word, told) = oneshot::channel();
+        let (job, flight) = (self.job.clone(), self.flight.clone());
+        self.engine.queue(&lane, Ticket { job, claim: claim.clone(), flight, word });
+        match (self.hear(told).await, claim) {
+            (Heard::Over(outcome), _) => Step::Over(outcome),
+            (Heard::Refused(refused), Some(verified)) => Step::Reconsider(refused, verified),
+            (Heard::Refused(refused), None) => Step::Over(self.give_up(refused).await),
+            (Heard::Taken(record), _) => Step::Other(record),
+            (Heard::NoSender, claim) => Step::Send(claim),
+            (Heard::Undecided, _) => Step::Prove,
         }
     }
 
@@ -183,7 +227,7 @@ impl Pilot {
     }
 
     /// What was good a moment ago is refused now: perhaps it has just been settled.
-    async fn reconsider(&self, refused: Outcome, claim: Option<Box<Verified>>) -> Outcome {
+    async fn reconsider(&self, refused: Outcome, verified: Box<Verified>) -> Step {
         let is_about_us = |reason: &Reason| {
             matches!(
                 reason,
@@ -191,39 +235,34 @@ impl Pilot {
             )
         };
         if matches!(&refused, Outcome::NotSettled { refusal, .. } if is_about_us(&refusal.reason)) {
-            return refused;
+            return Step::Over(refused);
         }
         match self.engine.journal.settlement(self.flight.key()).await {
-            Ok(Some(record)) => return self.other(record).await,
-            Err(error) => return self.job.no_store(&error),
+            Ok(Some(record)) => return Step::Other(Box::new(record)),
+            Err(error) => return Step::Over(self.job.no_store(&error)),
             Ok(None) => {}
         }
         match self.engine.proof(&self.job).await {
-            Ok(Proof::Paid(_)) => match claim {
-                Some(verified) => Box::pin(self.clone().adopted(*verified)).await,
-                None => pending(None),
-            },
-            Ok(Proof::Gone(_) | Proof::Over) => refused,
+            Ok(Proof::Paid(_)) => Step::Adopt(verified),
+            Ok(Proof::Gone(_) | Proof::Over) => Step::Over(refused),
             Ok(Proof::Nothing) => {
                 match self.engine.chain.verify(&self.job.payment, &self.job.effects).await {
-                    Err(refusal) if refusal.reason == Reason::AlreadyUsed => pending(None),
-                    Err(refusal) => Outcome::NotSettled { refusal, transaction: None },
-                    Ok(_) => refused,
+                    Err(refusal) if refusal.reason == Reason::AlreadyUsed => Step::Over(pending(None)),
+                    Err(refusal) => Step::Over(Outcome::NotSettled { refusal, transaction: None }),
+                    Ok(_) => Step::Over(refused),
                 }
             }
-            Err(error) => self.job.unreachable(&error),
+            Err(error) => Step::Over(self.job.unreachable(&error)),
         }
     }
 
     /// A record exists already: its answer, or a place in its settlement.
-    async fn other(&self, record: Record) -> Outcome {
+    fn other(&self, record: Record) -> Step {
         if Job::terms_of(&record).is_none_or(|terms| terms != self.job.payment.terms()) {
-            return self.job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment");
+            let message = "its nonce belongs to another payment";
+            return Step::Over(self.job.refuse(Reason::AlreadyUsed, message));
         }
-        match self.job.ended(&record) {
-            Some(outcome) => outcome,
-            None => Box::pin(self.clone().open_one(record)).await,
-        }
+        self.job.ended(&record).map_or_else(|| Self::onwards(record), Step::Over)
     }
 
     /// Nothing was ever signed for it: it is free again.
@@ -234,28 +273,22 @@ impl Pilot {
         }
         match self.engine.journal.abandon_settlement(self.flight.key()).await {
             Ok(()) => refused,
-            Err(error) => Outcome::Pending { transaction: None, message: shown(&error) },
-        }
-    }
-
-    /// Takes it for a process that has an account to send from, and waits for that.
-    async fn hand_over(&self, verified: Verified) -> Outcome {
-        let now = self.engine.chain.host_now();
-        match self.engine.journal.prepare(&[verified], false, now).await.map(|mut all| all.pop()) {
-            Ok(Some(Prepared::New)) => self.elsewhere().await,
-            Ok(Some(Prepared::Exists(record))) => self.other(*record).await,
-            Ok(None) => pending(None),
-            Err(error) => self.job.no_store(&error),
+            Err(error) => {
+                self.engine.doubt();
+                Outcome::Pending { transaction: None, message: shown(&error) }
+            }
         }
     }
 
     /// Waits for another process to settle it; goes on itself when that one is gone.
-    async fn elsewhere(&self) -> Outcome {
+    async fn elsewhere(&self) -> Step {
         loop {
+            // First of all: whoever comes here has just looked.
+            tokio::time::sleep(self.engine.chain.config.poll.clamp(ELSEWHERE, ELSEWHERE * 5)).await;
             match self.engine.journal.settlement(self.flight.key()).await {
                 Ok(Some(record)) => {
                     if let Some(outcome) = self.job.ended(&record) {
-                        return outcome;
+                        return Step::Over(outcome);
                     }
                     if let Some(hash) = &record.hash {
                         self.flight.signed(hash);
@@ -266,13 +299,12 @@ impl Pilot {
                         Holder::Other => false,
                     };
                     if ours {
-                        return Box::pin(self.take_up(record)).await;
+                        return Step::TakeUp(Box::new(record));
                     }
                 }
-                Ok(None) => return self.refused_elsewhere().await,
+                Ok(None) => return Step::Over(self.refused_elsewhere().await),
                 Err(error) => tracing::warn!(payment = %self.flight.key(), %error, "can't read its record"),
             }
-            tokio::time::sleep(self.engine.chain.config.poll.clamp(ELSEWHERE, ELSEWHERE * 5)).await;
         }
     }
 
@@ -288,52 +320,43 @@ impl Pilot {
     }
 
     /// Goes on with a settlement that this process holds.
-    async fn take_up(&self, record: Record) -> Outcome {
+    async fn take_up(&self, record: Record) -> Step {
         if let Some(hash) = &record.hash {
             self.flight.signed(hash);
         }
         let Some(signed) = &record.transaction else { return self.take_up_unsigned().await };
-        if let Some(lane) = self.lane_of(&signed.signer) {
-            match self.engine.lease(&lane).await {
-                Ok(true) => {}
-                Ok(false) => return self.elsewhere().await,
-                Err(_) => return pending(record.hash),
-            }
-            if self.engine.reload(&lane).await.is_err() {
-                return pending(record.hash);
-            }
-            let (word, told) = oneshot::channel();
-            if lane.attach(self.flight.key(), &self.flight, word).is_ok() {
-                self.engine.look_soon();
-                return match self.hear(told).await {
-                    Heard::Over(outcome) => outcome,
-                    Heard::NoSender => self.elsewhere().await,
-                    _ => self.prove_or_send().await,
-                };
-            }
-        } else {
+        let Some(lane) = self.lane_of(&signed.signer) else {
             // Its account is not one of ours any more: it can still be mined.
             self.engine.broadcast_raw(signed).await;
+            return Step::Prove;
+        };
+        match self.engine.lease(&lane).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Step::Elsewhere,
         }
-        self.prove_or_send().await
+        if self.engine.reload(&lane).await.is_err() {
+            return Step::Elsewhere;
+        }
+        let (word, told) = oneshot::channel();
+        if lane.attach(self.flight.key(), &self.flight, word).is_err() {
+            return Step::Prove;
+        }
+        self.engine.look_soon();
+        match self.hear(told).await {
+            Heard::Over(outcome) => Step::Over(outcome),
+            Heard::NoSender => Step::Elsewhere,
+            _ => Step::Prove,
+        }
     }
 
-    async fn prove_or_send(&self) -> Outcome {
-        match self.prove().await {
-            Some(outcome) => outcome,
-            None => self.send(None).await,
-        }
-    }
-
-    async fn take_up_unsigned(&self) -> Outcome {
+    async fn take_up_unsigned(&self) -> Step {
         match self.engine.chain.verify(&self.job.payment, &self.job.effects).await {
-            Ok(_) => self.send(None).await,
-            Err(refusal) if refusal.reason == Reason::AlreadyUsed => self.prove_or_send().await,
-            Err(refusal) if refusal.reason == Reason::ChainUnreachable => {
-                tokio::time::sleep(self.engine.chain.config.poll * CHECK_EVERY).await;
-                pending(None)
+            Ok(_) => Step::Send(None),
+            Err(refusal) if refusal.reason == Reason::AlreadyUsed => Step::Prove,
+            Err(refusal) if refusal.reason == Reason::ChainUnreachable => Step::Elsewhere,
+            Err(refusal) => {
+                Step::Over(self.give_up(Outcome::NotSettled { refusal, transaction: None }).await)
             }
-            Err(refusal) => self.give_up(Outcome::NotSettled { refusal, transaction: None }).await,
         }
     }
 
@@ -352,10 +375,4 @@ enum Heard {
     Taken(Box<Record>),
     NoSender,
     Undecided,
-}
-
-impl Clone for Pilot {
-    fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), job: self.job.clone(), flight: self.flight.clone() }
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::U256;
+use alloy_primitives::{U64, U256};
 use tokio::time::Instant;
-use tollway_ledger::{Batch, Lease, LedgerError, Record, SignedTransaction, Signing, fault};
+use tollway_ledger::{Batch, Holder, Lease, LedgerError, Record, SignedTransaction, Signing, fault};
 use tollway_protocol::Reason;
+use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
@@ -14,7 +15,7 @@ use crate::facilitator::fees::Fees;
 use crate::facilitator::job::{Job, shown};
 use crate::facilitator::lane::{Lane, Member, Sent, Ticket, Word};
 use crate::facilitator::rpc::{Call, RpcError, gwei};
-use crate::signature::Signature;
+use crate::facilitator::watch::CHECK_EVERY;
 
 /// The most gas of one transaction: chains refuse more since EIP-7825.
 const MOST_GAS: u64 = 16_000_000;
@@ -163,8 +164,12 @@ impl Engine {
                 Err(Unsigned::Ledger(LedgerError::Conflict { .. })) if tries < 3 => {
                     tries = tries.saturating_add(1);
                     self.resync(lane);
+                    group = self.without_foreign(group).await;
                 }
                 Err(error) => {
+                    if matches!(error, Unsigned::Ledger(_)) {
+                        self.mend(lane, group.iter().map(|ticket| ticket.job.effects.key.clone()).collect());
+                    }
                     self.resync(lane);
                     tell_all(group, |job| unsigned(job, &error));
                     return Ok(None);
@@ -174,6 +179,48 @@ impl Engine {
                 return Ok(None);
             }
         }
+    }
+
+    /// The group without those that were taken before and are finished or another process's by now.
+    async fn without_foreign(&self, group: Vec<Ticket>) -> Vec<Ticket> {
+        let mut rest = Vec::with_capacity(group.len());
+        for ticket in group {
+            let found = match ticket.claim {
+                None => self.journal.settlement(&ticket.job.effects.key).await,
+                Some(_) => Ok(None),
+            };
+            match found {
+                Ok(Some(record)) if record.holder == Holder::Other || ticket.job.ended(&record).is_some() => {
+                    ticket.tell(Word::Taken(Box::new(record)));
+                }
+                _ => rest.push(ticket),
+            }
+        }
+        rest
+    }
+
+    /// The store failed while it was given a transaction: finds out, as soon as it can, whether it has it, and goes on
+    /// with what is in it.
+    fn mend(self: &Arc<Self>, lane: &Arc<Lane>, keys: Vec<PaymentKey>) {
+        let (engine, lane) = (Arc::downgrade(self), lane.clone());
+        let pause = self.chain.config.poll * CHECK_EVERY;
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(this) = engine.upgrade() else { return };
+                if this.reload(&lane).await.is_err() {
+                    continue;
+                }
+                for key in &keys {
+                    match this.journal.settlement(key).await {
+                        Ok(Some(record)) if record.ended.is_none() => this.resume(record),
+                        Ok(_) => {}
+                        Err(error) => tracing::warn!(payment = %key, %error, "its record can't be read"),
+                    }
+                }
+                return;
+            }
+        });
     }
 
     fn batch(&self, plan: &Plan, group: &[Ticket], transaction: SignedTransaction) -> Batch {
@@ -259,7 +306,7 @@ impl Engine {
         };
         let gas = self.gas.limit(payments(), &input).min(MOST_GAS);
         match self.fees(lane, gas).await {
-            Ok(fees) => Some((Plan { to, input, gas, fees }, group)),
+            Ok(fees) => Some((Plan { to, value: U256::ZERO, input, gas, fees }, group)),
             Err((reason, message)) => {
                 tell_all(group, |job| Word::Refused(job.refuse(reason.clone(), message.clone())));
                 None
@@ -271,21 +318,18 @@ impl Engine {
     fn unlearned(&self, group: &[Ticket]) -> Option<usize> {
         group.iter().position(|ticket| {
             let payment = &ticket.job.payment;
-            !payment.is_safe() || !self.gas.knows(payment.token)
+            !payment.is_safe() || !self.gas.knows(payment)
         })
     }
 
     /// Tries the payment alone, as it would be sent.
     async fn estimate(&self, lane: &Lane, job: &Job) -> Result<Plan, Outcome> {
-        let deployed = match job.payment.authorization.signature {
-            Signature::Undeployed { .. } => {
-                let code = self.chain.rpc.code(job.payment.payer()).await;
-                !code.map_err(|error| job.unreachable(&error))?.is_empty()
-            }
-            _ => true,
-        };
+        let deployed = self.chain.is_wallet_deployed(&job.payment).await;
+        let deployed = deployed.map_err(|error| job.unreachable(&error))?;
         let (to, input) = job.payment.submission(deployed);
-        let call = Call { from: Some(lane.address()), to, input: input.clone(), gas: None };
+        // A payer's code is not to keep the node busy with more than we would pay for.
+        let most = U64::from(self.chain.config.gas_cap);
+        let call = Call { from: Some(lane.address()), to, input: input.clone(), gas: Some(most) };
         let estimate = match self.chain.rpc.estimate(&call).await {
             Ok(gas) => gas,
             Err(RpcError::Refused { message, .. }) => {
@@ -299,10 +343,10 @@ impl Engine {
             return Err(job.refuse(Reason::SimulationFailed, message));
         }
         if job.payment.is_safe() {
-            self.gas.learn(job.payment.token, &input, estimate);
+            self.gas.learn(&job.payment, &input, estimate);
         }
         let fees = self.fees(lane, gas).await.map_err(|(reason, message)| job.refuse(reason, message))?;
-        Ok(Plan { to, input, gas, fees })
+        Ok(Plan { to, value: U256::ZERO, input, gas, fees })
     }
 
     /// What to bid for the transaction's gas, or why it can't be paid for.

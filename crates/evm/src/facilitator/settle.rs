@@ -11,7 +11,7 @@ use tollway_protocol::scheme::Outcome;
 use tollway_protocol::wire::PaymentRequest;
 use tollway_protocol::{Reason, Refusal};
 
-use crate::exact::Authorization;
+use crate::facilitator::decode::said;
 use crate::facilitator::engine::Engine;
 use crate::facilitator::flight::{Boarding, Flight, Load, Progress};
 use crate::facilitator::job::{Job, pending};
@@ -20,6 +20,7 @@ use crate::facilitator::payment::Terms;
 use crate::facilitator::pilot::Pilot;
 use crate::facilitator::proof::Fate;
 use crate::facilitator::send::Unsigned;
+use crate::signature::Signature;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
@@ -35,15 +36,16 @@ impl Job {
         }
     }
 
-    /// What `record` has of the payment that it is of.
-    fn stored(record: &Record) -> Option<Authorization> {
+    /// What `record` has of the payment that it is of: what it says, and its signature.
+    fn stored(record: &Record) -> Option<(Terms, Option<Signature>)> {
         let request: PaymentRequest = serde_json::from_str(&record.request).ok()?;
-        Authorization::decode(&request.payment_payload.payload).ok()
+        let presented = Presented::charged(request.payment_requirements, request.payment_payload).ok()?;
+        said(&presented).ok()
     }
 
     /// What `record`'s payment says.
     pub(super) fn terms_of(record: &Record) -> Option<Terms> {
-        Self::stored(record).map(|stored| Terms::Transfer(stored.transfer))
+        Self::stored(record).map(|(terms, _)| terms)
     }
 }
 
@@ -144,10 +146,11 @@ impl Engine {
     ) -> Result<watch::Receiver<Progress>, Outcome> {
         let foreign =
             || job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment, taken before");
-        let Authorization { transfer, signature } = &job.payment.authorization;
-        let stored =
-            Job::stored(&record).filter(|stored| stored.transfer == *transfer).ok_or_else(foreign)?;
-        if stored.signature != *signature
+        let (terms, signature) = Job::stored(&record).ok_or_else(foreign)?;
+        if terms != job.payment.terms() {
+            return Err(foreign());
+        }
+        if signature.as_ref() != job.payment.signature()
             && !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))?
         {
             return Err(foreign());
@@ -210,7 +213,7 @@ impl Engine {
 
     pub(super) fn job_of(&self, record: &Record) -> Option<Job> {
         let request: PaymentRequest = serde_json::from_str(&record.request).ok()?;
-        let presented = Presented::new(request.payment_requirements, request.payment_payload).ok()?;
+        let presented = Presented::charged(request.payment_requirements, request.payment_payload).ok()?;
         let effects = self.chain.effects(&presented).ok()?;
         let bound = presented.bind(effects).ok()?;
         let (payment, effects) = (self.chain.decode(&bound).ok()?, bound.effects().clone());

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::facilitator::chain::Chain;
-use crate::facilitator::check::Seen;
+use crate::facilitator::diagnose::Seen;
 use crate::facilitator::payment::Decoded;
 use crate::facilitator::rpc::RpcError;
 
@@ -68,7 +68,15 @@ impl Chain {
 
     async fn look_together(&self, payments: &[Decoded]) -> Vec<Result<Seen, RpcError>> {
         match self.look_at_once(payments).await {
-            Ok(seen) => seen.into_iter().map(Ok).collect(),
+            Ok(all) => {
+                let mut sure = Vec::with_capacity(all.len());
+                for (seen, payment) in all.into_iter().zip(payments) {
+                    // A payer's code may have used up the gas that it shared.
+                    let is_sure = payments.len() == 1 || seen.is_sure(payment);
+                    sure.push(if is_sure { Ok(seen) } else { self.look_at_one(payment).await });
+                }
+                sure
+            }
             Err(RpcError::Refused { .. }) if payments.len() > 1 => {
                 let mut all = Vec::with_capacity(payments.len());
                 for payment in payments {
@@ -88,7 +96,7 @@ impl Shared {
         let mut touched: HashSet<(Address, Address)> = HashSet::new();
         let (mut group, mut rest) = (Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut queue.waiting) {
-            let Decoded { token, .. } = waiting.payment;
+            let token = waiting.payment.token;
             let (payer, recipient) = ((token, waiting.payment.payer()), (token, waiting.payment.recipient()));
             // A payer that pays or gets something before would pay with what is not there, or with what it gets.
             let clashes = waiting.answer.is_closed() || touched.contains(&payer);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tollway_ledger::JournalState;
+use tollway_ledger::{Holder, JournalState};
 
 use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::watch::Told;
@@ -22,10 +22,11 @@ impl Engine {
     pub(super) async fn recover(self: &Arc<Self>) {
         // So that the first verification costs one round trip too; what is wrong, `ready` tells.
         let _ = self.chain.ready().await;
+        self.listen();
         self.remember_told().await;
         let mut first = Tenure::default();
         self.serve_once(&mut first).await;
-        if !self.tending.swap(true, Ordering::SeqCst) {
+        if !self.is_tending.swap(true, Ordering::SeqCst) {
             tokio::spawn(keep_serving(Arc::downgrade(self), first));
         }
     }
@@ -68,12 +69,33 @@ impl Engine {
                 tracing::warn!(lane = place, signer = lane.name(), error = %error, "can't be leased just now");
             }
         }
+        if self.is_in_doubt.swap(false, Ordering::SeqCst) {
+            self.resume_held().await;
+        }
         if !self.lanes.iter().any(|lane| lane.state.lock().is_leased) {
             return;
         }
         match self.journal.take_over(&self.chain.config.network, SOME).await {
             Ok(records) => records.into_iter().for_each(|record| self.resume(record)),
-            Err(error) => tracing::warn!(%error, "nothing can be taken over just now"),
+            Err(error) => {
+                // What it has taken over all the same is found by the next look.
+                self.doubt();
+                tracing::warn!(%error, "nothing can be taken over just now");
+            }
+        }
+    }
+
+    /// Goes on with all that the store says is this process's; what is in the air is joined there.
+    async fn resume_held(self: &Arc<Self>) {
+        match self.journal.open(&self.chain.config.network).await {
+            Ok(open) => {
+                let held = open.into_iter().filter(|record| record.holder == Holder::This);
+                held.filter(|record| record.ended.is_none()).for_each(|record| self.resume(record));
+            }
+            Err(error) => {
+                self.doubt();
+                tracing::warn!(%error, "what this process holds can't be read just now");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one who looks at the chain: finds every transaction on its way, and tells those who wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
+use crate::facilitator::heads::Heads;
 use crate::facilitator::lane::{Lane, Sent, Word};
 use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
 
@@ -24,14 +25,15 @@ const IDLE: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(super) state: Mutex<State>,
-    wakes: Notify,
+    pub(super) wakes: Notify,
+    pub(super) heads: Heads,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     is_running: bool,
     /// The block that was the last one at the last look.
-    head: Option<B256>,
+    pub(super) head: Option<B256>,
     /// The hashes of blocks that were seen, by number.
     pub(super) blocks: BTreeMap<u64, B256>,
     /// Settlements that a reorg could take back.
@@ -62,6 +64,7 @@ struct Found {
 impl Engine {
     /// Has the chain looked at, now and until nothing is on its way.
     pub(crate) fn look_soon(self: &Arc<Self>) {
+        self.listen();
         let starts = !std::mem::replace(&mut self.watch.state.lock().is_running, true);
         if starts {
             tokio::spawn(keep_looking(Arc::downgrade(self)));
@@ -70,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn is_anything_sent(&self) -> bool {
+    pub(super) fn is_anything_sent(&self) -> bool {
         self.lanes.iter().any(|lane| !lane.state.lock().sent.is_empty())
     }
 
@@ -176,12 +179,14 @@ impl Engine {
             return Ok(());
         }
         fault::point("settle.after_receipt");
+        let mut contested = BTreeSet::new();
         let network = &self.chain.config.network;
         match self.journal.finish(network, &mined, &endings, self.chain.host_now()).await {
             Ok(answers) => {
                 for ((key, _), answer) in endings.iter().zip(answers) {
                     if let Err(error) = answer {
                         tracing::error!(payment = %key, %error, "the end can't be recorded");
+                        contested.insert(key.clone());
                     }
                 }
             }
@@ -193,7 +198,7 @@ impl Engine {
         }
         fault::point("settle.stored");
         for (lane, nonce, receipt) in done {
-            self.spent(&lane, nonce, &receipt);
+            self.spent(&lane, nonce, &receipt, &contested);
         }
         Ok(())
     }
@@ -207,12 +212,18 @@ impl Engine {
     }
 
     /// A nonce is spent by a transaction of ours: tells its payments how that went.
-    fn spent(self: &Arc<Self>, lane: &Lane, nonce: u64, receipt: &Receipt) {
+    fn spent(
+        self: &Arc<Self>,
+        lane: &Lane,
+        nonce: u64,
+        receipt: &Receipt,
+        contested: &BTreeSet<PaymentKey>,
+    ) {
         let Some(sent) = lane.state.lock().sent.remove(&nonce) else { return };
         lane.wakes.notify_one();
         let hash = receipt.transaction_hash;
         for mut member in sent.members {
-            if member.is_lost {
+            if member.is_lost || contested.contains(member.key()) {
                 member.tell(Word::Unpaid);
             } else if member.job.payment.is_paid_by(receipt) {
                 let told = Told { hash, block: receipt.block_number.to() };
@@ -255,7 +266,8 @@ impl Sent {
 async fn keep_looking(engine: Weak<Engine>) {
     loop {
         let Some(this) = engine.upgrade() else { return };
-        if let Err(error) = this.look().await {
+        let looked = this.look().await;
+        if let Err(error) = &looked {
             tracing::debug!(network = %this.chain.config.network, %error, "can't look");
         }
         this.tend_nonces().await;
@@ -268,7 +280,7 @@ async fn keep_looking(engine: Weak<Engine>) {
                 return;
             }
         }
-        let pause = if sent { this.chain.config.poll } else { this.chain.config.poll.max(IDLE) };
+        let pause = if sent { this.rest(looked.is_ok()) } else { this.chain.config.poll.max(IDLE) };
         tokio::select! {
             biased;
             () = this.watch.wakes.notified() => {}

@@ -4,10 +4,10 @@ use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{SolCall as _, SolError};
 use tollway_protocol::Reason;
 
-use super::{Permit, Permit2612, Permit2Payment};
+use super::{Permit, Permit2Payment, Permit2612};
 use crate::abi::{
-    ExactPermit2Proxy, ExactWitness, Permit2, PermitTransferFrom, ProxyErrors, TokenPermissions, UptoPermit2Proxy,
-    UptoWitness,
+    ExactPermit2Proxy, ExactWitness, Permit2, PermitTransferFrom, ProxyErrors, TokenPermissions,
+    UptoPermit2Proxy, UptoWitness,
 };
 
 impl Permit2Payment {
@@ -16,7 +16,8 @@ impl Permit2Payment {
     #[must_use]
     pub fn settle_call(&self, sponsor: Option<&Permit2612>, amount: U256) -> (Address, Bytes) {
         let Permit { owner, token, to, .. } = self.permit;
-        let (nonce, deadline, valid_after) = (self.permit.nonce, self.permit.deadline, self.permit.valid_after);
+        let (nonce, deadline, valid_after) =
+            (self.permit.nonce, self.permit.deadline, self.permit.valid_after);
         let permitted = TokenPermissions { token, amount: self.permit.amount };
         let permit = PermitTransferFrom { permitted, nonce, deadline };
         let signature = self.signature.to_bytes();
@@ -28,7 +29,8 @@ impl Permit2Payment {
             }
             (None, Some(permit2612)) => {
                 let witness = ExactWitness { to, validAfter: valid_after };
-                ExactPermit2Proxy::settleWithPermitCall { permit2612, permit, owner, witness, signature }.abi_encode()
+                ExactPermit2Proxy::settleWithPermitCall { permit2612, permit, owner, witness, signature }
+                    .abi_encode()
             }
             (Some(facilitator), None) => {
                 let witness = UptoWitness { to, facilitator, validAfter: valid_after };
@@ -36,8 +38,15 @@ impl Permit2Payment {
             }
             (Some(facilitator), Some(permit2612)) => {
                 let witness = UptoWitness { to, facilitator, validAfter: valid_after };
-                UptoPermit2Proxy::settleWithPermitCall { permit2612, permit, amount, owner, witness, signature }
-                    .abi_encode()
+                UptoPermit2Proxy::settleWithPermitCall {
+                    permit2612,
+                    permit,
+                    amount,
+                    owner,
+                    witness,
+                    signature,
+                }
+                .abi_encode()
             }
         };
         (self.permit.spender(), input.into())

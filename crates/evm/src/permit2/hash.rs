@@ -89,6 +89,7 @@ pub(super) fn digest(domain: Domain, structure: B256) -> B256 {
 /// The digest of an EIP-2612 permit for Permit2, in the token's domain.
 #[must_use]
 pub fn permit2612_digest(domain: Domain, owner: Address, value: U256, nonce: U256, deadline: U256) -> B256 {
-    let fields = [TYPES.permit_2612, owner.word(), PERMIT2.word(), value.word(), nonce.word(), deadline.word()];
+    let fields =
+        [TYPES.permit_2612, owner.word(), PERMIT2.word(), value.word(), nonce.word(), deadline.word()];
     digest(domain, words(fields))
 }

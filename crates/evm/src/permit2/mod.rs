@@ -15,9 +15,9 @@ mod rpc;
 mod sponsor;
 
 use alloy_primitives::{Address, B256, U256, address};
+use tollway_protocol::Network;
 use tollway_protocol::bind::{Effects, Move, PaymentKey, Window};
 use tollway_protocol::door::{self, Amount, DoorError};
-use tollway_protocol::Network;
 
 use crate::signature::Signature;
 pub use calls::{nonce_word_and_bit, reason_of_revert};

@@ -15,8 +15,8 @@ use tollway_protocol::wire::Offer;
 
 use super::reader::{ChainReader, ReadError};
 use super::{
-    APPROVAL_EXTENSION, APPROVAL_GAS, Approval, METHOD, PERMIT_EXTENSION, PERMIT2, Permit, Permit2612,
-    Permit2Payment,
+    APPROVAL_EXTENSION, APPROVAL_GAS, Approval, METHOD, PERMIT_EXTENSION, PERMIT2, Permit, Permit2Payment,
+    Permit2612,
 };
 use crate::abi::Eip2612::approveCall;
 use crate::exact::{CLOCK_SKEW_SECONDS, Domain};
@@ -104,7 +104,9 @@ pub(crate) async fn extend(
     if !has(PERMIT_EXTENSION) && !approves {
         return none;
     }
-    let Ok(Permit2Payment { permit, .. }) = Permit2Payment::decode(offer, &signed.payload) else { return none };
+    let Ok(Permit2Payment { permit, .. }) = Permit2Payment::decode(offer, &signed.payload) else {
+        return none;
+    };
     let reader = &sponsoring.reader;
     match reader.allowance(&offer.network, permit.token, permit.owner, PERMIT2).await {
         Ok(allowance) if allowance >= permit.amount => return none,

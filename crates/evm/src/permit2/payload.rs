@@ -55,15 +55,18 @@ impl Permit2Payment {
             |reason, message: String| Refusal::new(reason, message).dialect(Dialect::of_offer(offer));
         let Payload { signature, permit2_authorization: fields } =
             payload.read().map_err(|error| refuse(Reason::InvalidPayload, format!("payload: {error}")))?;
-        let (permit, spender) = fields
-            .permit()
-            .map_err(|(member, error)| refuse(Reason::InvalidPayload, format!("payload.{member}: {error}")))?;
+        let (permit, spender) = fields.permit().map_err(|(member, error)| {
+            refuse(Reason::InvalidPayload, format!("payload.{member}: {error}"))
+        })?;
         let payer = permit.owner.to_string().to_lowercase();
         let refuse = |reason, message: String| refuse(reason, message).payer(&payer);
         match (offer.scheme.as_str(), permit.facilitator) {
             (exact::SCHEME, None) | (upto::SCHEME, Some(_)) => {}
             (exact::SCHEME, Some(_)) => {
-                return Err(refuse(Reason::InvalidPayload, "payload's witness has a facilitator: that is upto's".into()));
+                return Err(refuse(
+                    Reason::InvalidPayload,
+                    "payload's witness has a facilitator: that is upto's".into(),
+                ));
             }
             (upto::SCHEME, None) => {
                 return Err(refuse(Reason::InvalidPayload, "payload's witness has no facilitator".into()));
@@ -74,7 +77,8 @@ impl Permit2Payment {
             }
         }
         if spender != permit.spender() {
-            let message = format!("the spender is {spender}, not {}, the proxy for {}", permit.spender(), offer.scheme);
+            let message =
+                format!("the spender is {spender}, not {}, the proxy for {}", permit.spender(), offer.scheme);
             return Err(refuse(Reason::SpenderMismatch, message));
         }
         let bytes = door::hex_bytes(&signature, MAX_SIGNATURE)
@@ -119,11 +123,14 @@ impl Permit2Payment {
             .permit
             .effects(&offer.network)
             .map_err(|error| Refusal::new(Reason::InvalidOffer, error.to_string()))?;
-        if let (Some(signed), Some(asked)) = (this.permit.facilitator, offer.extra.get("facilitatorAddress")) {
+        if let (Some(signed), Some(asked)) = (this.permit.facilitator, offer.extra.get("facilitatorAddress"))
+        {
             let asked = asked.as_str().and_then(|text| door::hex_array::<20>(text).ok()).map(Address::from);
             if asked != Some(signed) {
                 let message = format!("signed for the facilitator {signed}, which is not the offer's");
-                return Err(effects.refuse(Reason::FacilitatorMismatch, message).dialect(Dialect::of_offer(offer)));
+                return Err(effects
+                    .refuse(Reason::FacilitatorMismatch, message)
+                    .dialect(Dialect::of_offer(offer)));
             }
         }
         Ok((this, effects))

@@ -42,7 +42,12 @@ pub trait ChainReader: Send + Sync {
     ///
     /// # Errors
     /// [`ReadError::Refused`] when the token has no permits.
-    async fn permit_nonce(&self, network: &Network, token: Address, owner: Address) -> Result<U256, ReadError>;
+    async fn permit_nonce(
+        &self,
+        network: &Network,
+        token: Address,
+        owner: Address,
+    ) -> Result<U256, ReadError>;
     /// The nonce of `owner`'s next transaction.
     ///
     /// # Errors

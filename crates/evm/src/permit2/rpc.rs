@@ -87,7 +87,8 @@ impl RpcReader {
 
     async fn call(&self, network: &Network, to: Address, call: &impl SolCall) -> Result<U256, ReadError> {
         let data = Bytes::from(call.abi_encode());
-        let bytes: Bytes = self.ask(network, "eth_call", json!([{ "to": to, "input": data }, "latest"])).await?;
+        let bytes: Bytes =
+            self.ask(network, "eth_call", json!([{ "to": to, "input": data }, "latest"])).await?;
         // No code there, or a fallback that answers nothing.
         <[u8; 32]>::try_from(&bytes[..]).map(U256::from_be_bytes).map_err(|_| ReadError::Refused)
     }
@@ -120,7 +121,12 @@ impl ChainReader for RpcReader {
         self.call(network, token, &allowanceCall { owner, spender }).await
     }
 
-    async fn permit_nonce(&self, network: &Network, token: Address, owner: Address) -> Result<U256, ReadError> {
+    async fn permit_nonce(
+        &self,
+        network: &Network,
+        token: Address,
+        owner: Address,
+    ) -> Result<U256, ReadError> {
         self.call(network, token, &noncesCall { owner }).await
     }
 
@@ -140,6 +146,9 @@ impl ChainReader for RpcReader {
         let base: u128 = head.base_fee_per_gas.ok_or(GARBLED)?.to();
         let tip: u128 = tip.to();
         // Good for a base fee that doubles meanwhile.
-        Ok(Fees { max_fee_per_gas: base.saturating_mul(2).saturating_add(tip), max_priority_fee_per_gas: tip })
+        Ok(Fees {
+            max_fee_per_gas: base.saturating_mul(2).saturating_add(tip),
+            max_priority_fee_per_gas: tip,
+        })
     }
 }

@@ -53,7 +53,8 @@ fn unread(
     member: &str,
     error: &dyn std::fmt::Display,
 ) -> Refusal {
-    let message = format!("extensions.{key}.info{}{member}: {error}", if member.is_empty() { "" } else { "." });
+    let message =
+        format!("extensions.{key}.info{}{member}: {error}", if member.is_empty() { "" } else { "." });
     Refusal::new(reason.clone(), message).dialect(Dialect::of_offer(&payment.accepted))
 }
 

@@ -66,7 +66,8 @@ impl SellerScheme for UptoSeller {
         let offer = offered(SCHEME, ask, kind, asset, amount, Some(permit2::METHOD))?;
         let facilitator = offer.extra.str(FACILITATOR);
         if facilitator.is_none_or(|text| Address::on(&ask.network, text).is_err()) {
-            let message = format!("the facilitator does not say its {FACILITATOR} for upto on {}", ask.network);
+            let message =
+                format!("the facilitator does not say its {FACILITATOR} for upto on {}", ask.network);
             return Err(AskError::Incomplete(message));
         }
         Ok(offer)

@@ -73,7 +73,8 @@ impl UptoPayer {
         };
         address("payTo", &offer.pay_to)?;
         address("asset", &offer.asset)?;
-        let named = offer.extra.str(FACILITATOR).ok_or_else(|| wrong(format!("extra.{FACILITATOR} is missing")))?;
+        let named =
+            offer.extra.str(FACILITATOR).ok_or_else(|| wrong(format!("extra.{FACILITATOR} is missing")))?;
         let facilitator = address("extra.facilitatorAddress", named)?;
         if facilitator.is_zero() {
             return Err(wrong("extra.facilitatorAddress is zero: nobody could settle".into()));

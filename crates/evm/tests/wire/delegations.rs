@@ -46,7 +46,8 @@ fn only_an_offer_that_names_delegations_takes_one() {
 
 #[test]
 fn a_delegation_s_key_is_all_that_an_answer_about_it_says() {
-    let key_of = |offer: &Offer, payload: Object| ExactPayload::effects(&presented(offer, payload)).unwrap().1.key;
+    let key_of =
+        |offer: &Offer, payload: Object| ExactPayload::effects(&presented(offer, payload)).unwrap().1.key;
     let key = key_of(&offer(), payload());
     assert_eq!(key, key_of(&Offer { pay_to: SELLER.to_lowercase(), ..offer() }, payload()));
     for other in [
@@ -88,7 +89,8 @@ async fn a_payer_shows_the_delegation_that_it_was_given_for_the_offer() {
     let grant = {
         let delegation = delegation.clone();
         move |offer: &Offer| {
-            (offer.amount == 10_000.into()).then(|| Granted { delegation: delegation.clone(), ends: NOW.plus(60) })
+            (offer.amount == 10_000.into())
+                .then(|| Granted { delegation: delegation.clone(), ends: NOW.plus(60) })
         }
     };
     let payer = DelegatedPayer::new(Network::eip155(84532), delegator, grant);

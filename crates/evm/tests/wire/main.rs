@@ -2,6 +2,7 @@
 //! what the published one makes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod chain;
 mod delegations;
 mod offers;
 mod payloads;

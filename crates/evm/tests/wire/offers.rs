@@ -85,7 +85,9 @@ fn the_extensions_of_the_facilitator_are_declared_for_offers_by_permit2_alone() 
     for (key, entry) in &declared.0 {
         assert_eq!(entry["info"]["version"], "1", "{key}");
         let required = entry["schema"]["required"].as_array().unwrap();
-        assert!(required.iter().all(|member| entry["schema"]["properties"][member.as_str().unwrap()].is_object()));
+        assert!(
+            required.iter().all(|member| entry["schema"]["properties"][member.as_str().unwrap()].is_object())
+        );
     }
     // A payer adds to the declaration, and that is an unaltered echo.
     let mut echo = declared.clone();

@@ -10,7 +10,9 @@ use tollway_protocol::bind::{Effects, Presented};
 use tollway_protocol::json::Object;
 use tollway_protocol::{Dialect, Offer, Reason, Refusal};
 
-use crate::samples::{FACILITATOR, NOW, SELLER, altered, exact, object, payment, presented, signed, upto as upto_offer};
+use crate::samples::{
+    FACILITATOR, NOW, SELLER, altered, exact, object, payment, presented, signed, upto as upto_offer,
+};
 
 fn effects(presented: &Presented) -> Result<Effects, Refusal> {
     match presented.offer().scheme.as_str() {
@@ -93,17 +95,36 @@ async fn rs20_a_payload_is_read_strictly_and_the_member_is_named() {
         let refusal = refusal(&offer, altered(&payload, member, None)).unwrap();
         assert_eq!(refusal.reason, Reason::InvalidPayload);
     }
-    for member in ["from", "permitted", "permitted/token", "permitted/amount", "spender", "nonce", "deadline", "witness",
-        "witness/to", "witness/validAfter"]
-    {
+    for member in [
+        "from",
+        "permitted",
+        "permitted/token",
+        "permitted/amount",
+        "spender",
+        "nonce",
+        "deadline",
+        "witness",
+        "witness/to",
+        "witness/validAfter",
+    ] {
         let path = format!("{a}/{member}");
-        for value in [None, Some(json!("0x12")), Some(json!(1)), Some(json!("-1")), Some(json!("")), Some(json!(null))] {
+        for value in
+            [None, Some(json!("0x12")), Some(json!(1)), Some(json!("-1")), Some(json!("")), Some(json!(null))]
+        {
             let refusal = refusal(&offer, altered(&payload, &path, value)).unwrap();
             assert_eq!(refusal.reason, Reason::InvalidPayload, "{member}");
         }
     }
-    for number in ["01", "1.0", "1e3", " 1", "0x1", "115792089237316195423570985008687907853269984665640564039457584007913129639936"] {
-        let refusal = refusal(&offer, altered(&payload, "/permit2Authorization/nonce", Some(json!(number)))).unwrap();
+    for number in [
+        "01",
+        "1.0",
+        "1e3",
+        " 1",
+        "0x1",
+        "115792089237316195423570985008687907853269984665640564039457584007913129639936",
+    ] {
+        let refusal =
+            refusal(&offer, altered(&payload, "/permit2Authorization/nonce", Some(json!(number)))).unwrap();
         assert!(refusal.message.contains("permit2Authorization.nonce"), "{}", refusal.message);
     }
     for signature in ["0x".to_owned(), format!("0x{}", "ff".repeat(65))] {
@@ -152,7 +173,10 @@ async fn fa01_one_nonce_of_an_owner_is_one_payment_whatever_was_signed_with_it()
         ("/permit2Authorization/permitted/amount", json!("1")),
         ("/permit2Authorization/witness/to", json!(FACILITATOR)),
         ("/permit2Authorization/deadline", json!("1")),
-        ("/permit2Authorization/from", json!(payload.0["permit2Authorization"]["from"].as_str().unwrap().to_lowercase())),
+        (
+            "/permit2Authorization/from",
+            json!(payload.0["permit2Authorization"]["from"].as_str().unwrap().to_lowercase()),
+        ),
         ("/signature", json!(format!("0x{}1b", "11".repeat(64)))),
     ] {
         assert_eq!(key(altered(payload, member, Some(value))), one.effects.key, "{member}");
@@ -187,7 +211,8 @@ async fn upto_settles_at_most_what_was_signed_and_may_settle_nothing() {
     }
     // The payer's own word for the ceiling does not raise it.
     let said = Offer { amount: 20_000.into(), ..offer.clone() };
-    let presented = Presented::charged(Offer { amount: 15_000.into(), ..offer }, payment(&said, payload)).unwrap();
+    let presented =
+        Presented::charged(Offer { amount: 15_000.into(), ..offer }, payment(&said, payload)).unwrap();
     let refusal = presented.clone().bind(effects(&presented).unwrap()).unwrap_err();
     assert_eq!(refusal.reason, Reason::AmountMismatch);
 }
@@ -205,8 +230,8 @@ fn number() -> impl Strategy<Value = U256> {
 
 fn permits() -> impl Strategy<Value = Permit> {
     let address = || any::<[u8; 20]>().prop_map(Address::from);
-    (address(), address(), number(), number(), number(), address(), number(), prop::option::of(address())).prop_map(
-        |(owner, token, amount, nonce, deadline, to, valid_after, facilitator)| Permit {
+    (address(), address(), number(), number(), number(), address(), number(), prop::option::of(address()))
+        .prop_map(|(owner, token, amount, nonce, deadline, to, valid_after, facilitator)| Permit {
             owner,
             token,
             amount,
@@ -215,8 +240,7 @@ fn permits() -> impl Strategy<Value = Permit> {
             to,
             valid_after,
             facilitator,
-        },
-    )
+        })
 }
 
 proptest! {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tollway_devnet::evm::{Chain as DevChain, Genesis};
 use tollway_evm::exact::Domain;
 use tollway_evm::permit2::{
-    APPROVAL_EXTENSION, APPROVAL_GAS, Approval, ChainReader, Fees, PERMIT2, PERMIT_EXTENSION, Permit2612,
-    Permit2Payment, ReadError, RpcReader, Sponsoring, declaration,
+    APPROVAL_EXTENSION, APPROVAL_GAS, Approval, ChainReader, Fees, PERMIT_EXTENSION, PERMIT2, Permit2Payment,
+    Permit2612, ReadError, RpcReader, Sponsoring, declaration,
 };
 use tollway_evm::{ExactPayer, UptoPayer};
 use tollway_protocol::json::Object;
@@ -38,7 +38,13 @@ const DOWN: ReadError = ReadError::Unreachable("down");
 
 #[async_trait]
 impl ChainReader for Says {
-    async fn allowance(&self, _: &Network, _: Address, _: Address, spender: Address) -> Result<U256, ReadError> {
+    async fn allowance(
+        &self,
+        _: &Network,
+        _: Address,
+        _: Address,
+        spender: Address,
+    ) -> Result<U256, ReadError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         assert_eq!(spender, PERMIT2);
         self.allowance.clone().map(U256::from)
@@ -82,7 +88,8 @@ const ETHER: u128 = 1_000_000_000_000_000_000;
 #[tokio::test]
 async fn a_permit_is_for_exactly_the_payment_and_no_longer() {
     for offer in [exact(), upto()] {
-        let (signed, added) = extended(&offer, Sponsoring::new(Arc::new(Says::new())), &advertised(&BOTH)).await;
+        let (signed, added) =
+            extended(&offer, Sponsoring::new(Arc::new(Says::new())), &advertised(&BOTH)).await;
         assert_eq!(added.0.keys().collect::<Vec<_>>(), [PERMIT_EXTENSION], "never both");
         let payment = paid(&offer, signed, &added);
         let permit = Permit2612::of(&payment).unwrap().unwrap();
@@ -90,7 +97,12 @@ async fn a_permit_is_for_exactly_the_payment_and_no_longer() {
         assert_eq!(permit.value, decoded.permit.amount);
         assert_eq!((permit.nonce, permit.deadline), (U256::from(5), decoded.permit.deadline));
         permit.check(&decoded.permit, NOW).unwrap();
-        let digest = permit.digest(Domain::new("USDC", "2", 84532, address!("036CbD53842c5426634e7929541eC2318f3dCF7e")));
+        let digest = permit.digest(Domain::new(
+            "USDC",
+            "2",
+            84532,
+            address!("036CbD53842c5426634e7929541eC2318f3dCF7e"),
+        ));
         assert_eq!(permit.signature.recover(&digest), Some(key().address()));
     }
 }
@@ -101,7 +113,8 @@ async fn nothing_is_signed_that_is_not_needed_not_declared_or_not_allowed() {
     let plain = || Sponsoring::new(Arc::new(Says::new()));
     let enough = Sponsoring::new(Arc::new(Says { allowance: Ok(10_000), ..Says::new() }));
     let down = Sponsoring::new(Arc::new(Says { allowance: Err(DOWN), ..Says::new() }));
-    let cut = Sponsoring::new(Arc::new(Says { permits: Err(DOWN), ..Says::new() })).allow_unlimited_approvals(ETHER);
+    let cut = Sponsoring::new(Arc::new(Says { permits: Err(DOWN), ..Says::new() }))
+        .allow_unlimited_approvals(ETHER);
     for (case, sponsoring, keys) in [
         ("the allowance suffices", enough.clone().allow_unlimited_approvals(ETHER), &BOTH[..]),
         ("nothing is declared", plain().allow_unlimited_approvals(ETHER), &[]),
@@ -128,7 +141,8 @@ async fn nothing_is_signed_that_is_not_needed_not_declared_or_not_allowed() {
 async fn an_unlimited_approval_is_signed_only_by_consent_and_within_its_fee() {
     let no_permits = || Arc::new(Says { permits: Err(ReadError::Refused), ..Says::new() });
     let fee = u128::from(APPROVAL_GAS) * 1_000_000_000;
-    let refused = [Sponsoring::new(no_permits()), Sponsoring::new(no_permits()).allow_unlimited_approvals(fee - 1)];
+    let refused =
+        [Sponsoring::new(no_permits()), Sponsoring::new(no_permits()).allow_unlimited_approvals(fee - 1)];
     for sponsoring in refused {
         assert_eq!(extended(&exact(), sponsoring, &advertised(&BOTH)).await.1, Object::new());
     }
@@ -161,7 +175,10 @@ async fn fa_every_field_of_an_approval_is_checked() {
     assert_eq!(reason(&good, 1), Reason::ApprovalUnreadable);
     let longer = [&good.raw[..], &[0]].concat().into();
     assert_eq!(reason(&Approval { raw: longer, ..good.clone() }, 84532), Reason::ApprovalUnreadable);
-    assert_eq!(reason(&Approval { raw: vec![2, 0xc0].into(), ..good.clone() }, 84532), Reason::ApprovalUnreadable);
+    assert_eq!(
+        reason(&Approval { raw: vec![2, 0xc0].into(), ..good.clone() }, 84532),
+        Reason::ApprovalUnreadable
+    );
     // Wherever a byte is flipped, the transaction is another: nothing of it passes as the payer's.
     for at in 0..good.raw.len() {
         let mut raw = good.raw.to_vec();
@@ -207,7 +224,11 @@ async fn a_reader_asks_a_real_chain() {
     let owner = key().address();
     assert_eq!(reader.allowance(&network, usdc, owner, PERMIT2).await, Ok(U256::ZERO));
     assert_eq!(reader.permit_nonce(&network, usdc, owner).await, Ok(U256::ZERO));
-    assert_eq!(reader.permit_nonce(&network, PERMIT2, owner).await, Err(ReadError::Refused), "no such function");
+    assert_eq!(
+        reader.permit_nonce(&network, PERMIT2, owner).await,
+        Err(ReadError::Refused),
+        "no such function"
+    );
     assert_eq!(reader.permit_nonce(&network, owner, owner).await, Err(ReadError::Refused), "no code");
     assert_eq!(reader.account_nonce(&network, owner).await, Ok(0));
     let fees = reader.fees(&network).await.unwrap();

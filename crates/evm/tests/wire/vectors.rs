@@ -6,7 +6,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use serde::Deserialize;
 use tollway_evm::delegation::Delegation;
 use tollway_evm::exact::{Domain, ExactPayload};
-use tollway_evm::permit2::{Approval, Permit2612, Permit2Payment, reason_of_revert};
+use tollway_evm::permit2::{Approval, Permit2Payment, Permit2612, reason_of_revert};
 use tollway_protocol::bind::Presented;
 use tollway_protocol::door::{Amount, UnixTime};
 use tollway_protocol::json::Object;
@@ -50,8 +50,10 @@ fn vectors() -> Vectors {
 }
 
 fn read(vector: &Vector) -> (Permit2Payment, Payment) {
-    let payment =
-        Payment { extensions: vector.extensions.clone(), ..payment(&vector.accepted, vector.payload.clone()) };
+    let payment = Payment {
+        extensions: vector.extensions.clone(),
+        ..payment(&vector.accepted, vector.payload.clone())
+    };
     let decoded = Permit2Payment::decode(&vector.accepted, &vector.payload).unwrap();
     (decoded, payment)
 }
@@ -67,7 +69,11 @@ fn what_the_published_client_signs_has_viem_s_digest_and_is_its_signature() {
         let digest = permit.digest(chain(&vector));
         assert_eq!(digest.to_string(), vector.digest);
         assert_eq!(signature.recover(&digest), Some(permit.owner));
-        assert_ne!(signature.recover(&permit.digest(1)), Some(permit.owner), "on another chain it is nobody's");
+        assert_ne!(
+            signature.recover(&permit.digest(1)),
+            Some(permit.owner),
+            "on another chain it is nobody's"
+        );
     }
 }
 

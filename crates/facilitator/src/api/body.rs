@@ -90,6 +90,9 @@ fn explain(bytes: &[u8], limit: usize) -> Result<Asked, Malformed> {
         return Err(Malformed::bad(Reason::InvalidPayload, "the body is not a JSON object"));
     };
     let network = network(&document);
+    for path in ["/paymentRequirements", "/paymentPayload/accepted"] {
+        whole(&mut document, path);
+    }
     let asked = match version(&document) {
         Ok(1) => v1(document),
         Ok(2) => {
@@ -118,6 +121,19 @@ fn version(document: &Map<String, Value>) -> Result<u64, ()> {
     let said = |object: &Map<String, Value>| object.get("x402Version").filter(|v| !v.is_null()).cloned();
     let inner = || document.get("paymentPayload").and_then(Value::as_object).and_then(said);
     said(document).or_else(inner).and_then(|version| version.as_u64()).ok_or(())
+}
+
+/// A time of `60.0` seconds is 60: some languages write whole numbers so.
+fn whole(document: &mut Map<String, Value>, path: &str) {
+    let mut keys = path.split('/').skip(1);
+    let first = keys.next().and_then(|key| document.get_mut(key));
+    let offer = keys.fold(first, |found, key| found.and_then(|value| value.get_mut(key)));
+    let Some(seconds) = offer.and_then(|offer| offer.get_mut("maxTimeoutSeconds")) else { return };
+    if let Some(number) = seconds.as_f64().filter(|number| seconds.is_f64() && number.fract() == 0.0)
+        && let Ok(number) = decimal_u64(&format!("{number:.0}"))
+    {
+        *seconds = Value::from(number);
+    }
 }
 
 fn network(document: &Map<String, Value>) -> String {

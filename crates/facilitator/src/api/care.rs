@@ -23,10 +23,12 @@ pub(super) async fn index() -> Response {
         "endpoints": {
             "POST /verify": "would this payment settle now?",
             "POST /settle": "settle it",
+            "GET /settlements/{payment key}": "what became of a payment: settled, failed, pending or unknown",
             "GET /supported": "schemes, networks and signers",
             "GET /healthz": "200 while the process lives",
             "GET /readyz": "200 when payments can be settled, else why not",
             "GET /metrics": "Prometheus text",
+            "GET /openapi.json": "all of this as an OpenAPI document",
         },
     }))
     .into_response()

@@ -14,12 +14,14 @@ use crate::meter;
 
 /// Names a request in logs; taken from the caller where it is plain, and sent back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const PATHS: &[&str] = &["/verify", "/settle", "/supported", "/healthz", "/readyz", "/metrics", "/"];
+const PATHS: &[&str] =
+    &["/verify", "/settle", "/supported", "/healthz", "/readyz", "/metrics", "/openapi.json", "/"];
+const SETTLEMENTS: &str = "/settlements";
 
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let id = given(&request).unwrap_or_else(fresh);
     let path = request.uri().path();
-    let path = PATHS.iter().find(|known| **known == path).copied().unwrap_or("other");
+    let path = known(path);
     let span = tracing::debug_span!("http", path, request_id = id.to_str().unwrap_or_default());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let started = Instant::now();
@@ -36,6 +38,12 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     headers.insert(REQUEST_ID, id);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The path as a label: few values.
+fn known(path: &str) -> &'static str {
+    let settlements = || path.starts_with("/settlements/").then_some(SETTLEMENTS);
+    PATHS.iter().find(|known| **known == path).copied().or_else(settlements).unwrap_or("other")
 }
 
 /// The caller's own id, when it is short and can't disturb a log.

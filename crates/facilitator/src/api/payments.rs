@@ -1,48 +1,74 @@
 //! `/verify` and `/settle`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{StatusCode, Uri};
-use tollway_protocol::Facilitator as _;
+use tokio::time::Instant;
 use tollway_protocol::reason::{Reason, Refusal};
 use tower::BoxError;
 
 use super::body::{self, Asked, Malformed, Wire};
-use super::{Api, answer};
+use super::keys::Shown;
+use super::prefer::{self, Wait};
+use super::{Api, answer, guard};
 use crate::meter::Operation;
 use crate::registry::V1_SCHEME;
+use crate::screen::Caller;
 
 /// What is left for a settlement whose body took all the time.
 const LEAST: Duration = Duration::from_secs(1);
 
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
-    match asked(&api, request).await {
-        Err(malformed) => answer::malformed(Operation::Verify, &malformed),
-        Ok(Asked { wire, request }) => match api.registry.verify(&request).await {
-            Ok(verdict) => answer::verdict(wire, verdict),
-            Err(error) => {
-                let refusal = Refusal::new(Reason::ChainUnreachable, error.to_string());
-                answer::refusal(Operation::Verify, StatusCode::SERVICE_UNAVAILABLE, &refusal, "")
-            }
-        },
+    let caller = caller(&request);
+    match asked(&api, Operation::Verify, request).await {
+        Err(refused) => refused,
+        Ok(Asked { wire, request }) => {
+            answer::verdict(wire, api.registry.verify_for(&request, &caller).await)
+        }
     }
 }
 
 pub(super) async fn settle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let arrived = Instant::now();
-    match asked(&api, request).await {
-        Err(malformed) => answer::malformed(Operation::Settle, &malformed),
+    let within = api.registry.settle_within();
+    let wait = prefer::wait(request.headers(), within);
+    let caller = caller(&request);
+    match asked(&api, Operation::Settle, request).await {
+        Err(refused) => refused,
         Ok(Asked { wire, request }) => {
-            let left = api.registry.settle_within().saturating_sub(arrived.elapsed()).max(LEAST);
-            answer::settlement(wire, &api.registry.settle_by(&request, left).await)
+            let within = wait.map_or(within, Wait::time);
+            let left = within.saturating_sub(arrived.elapsed());
+            // A caller's own deadline is kept even when its body took all the time.
+            let left = if wait.is_some() { left } else { left.max(LEAST) };
+            let settlement = api.registry.settle_for(&request, left, &caller).await;
+            let mut response = answer::settlement(wire, &settlement);
+            if let Some(wait) = wait {
+                response.headers_mut().insert(prefer::APPLIED, wait.applied());
+            }
+            response
         }
     }
 }
 
-async fn asked(api: &Api, request: Request) -> Result<Asked, Malformed> {
+fn caller(request: &Request) -> Caller {
+    request.extensions().get::<Caller>().cloned().unwrap_or_default()
+}
+
+/// The payment in a request, counted for the caller's key; or the answer that refuses it.
+async fn asked(api: &Api, operation: Operation, request: Request) -> Result<Asked, Response> {
+    let shown = request.extensions().get::<Shown>().cloned();
+    let asked = understood(api, request).await.map_err(|bad| answer::malformed(operation, &bad))?;
+    guard::spend(api, shown.as_ref(), operation).map_err(|refused| {
+        let path = if operation == Operation::Verify { "/verify" } else { "/settle" };
+        guard::turn_away(path, refused)
+    })?;
+    Ok(asked)
+}
+
+async fn understood(api: &Api, request: Request) -> Result<Asked, Malformed> {
     let limits = api.limits;
     let bytes = body::read(request, limits.body_bytes, limits.body_read).await?;
     let asked = body::decode(&bytes, limits.body_bytes)?;

@@ -8,11 +8,11 @@ use tollway_protocol::door::Address;
 
 use super::limits::ROWS;
 use super::network::{Asset, NetworkConfig};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Finality, KeyConfig, KeySource, Rpc, RuleConfig};
 
 pub(super) fn problems(config: &Config) -> Vec<ConfigError> {
     let mut found = Found(Vec::new());
-    if config.ledger.as_os_str().is_empty() {
+    if config.ledger.is_nowhere() {
         found.add("ledger", "is empty");
     }
     let mut limits = config.limits;
@@ -30,13 +30,105 @@ pub(super) fn problems(config: &Config) -> Vec<ConfigError> {
         }
         self::network(&mut found, &key, network);
     }
+    let mut names = BTreeSet::new();
+    for (index, key) in config.keys.iter().enumerate() {
+        self::key(&mut found, &format!("keys[{index}]"), key, &mut names);
+    }
+    for (list, rules) in [("allow", &config.allow), ("deny", &config.deny)] {
+        for (index, rule) in rules.iter().enumerate() {
+            self::rule(&mut found, &format!("{list}[{index}]"), rule, config);
+        }
+    }
+    if let Some(proxy) = &config.proxy {
+        if proxy.api().is_none() {
+            found.add("proxy.header", "expected a header's name");
+        }
+        if proxy.trusted.is_empty() {
+            found.add("proxy.trusted", "is empty: name the proxies' addresses, or leave [proxy] out");
+        }
+    }
     found.0
 }
 
-fn network(found: &mut Found, key: &str, network: &NetworkConfig) {
-    if let Some(variable) = network.rpc.variable() {
-        found.add(format!("{key}.rpc"), format!("the environment variable {variable} was not given"));
+fn key<'a>(found: &mut Found, key: &str, config: &'a KeyConfig, names: &mut BTreeSet<&'a str>) {
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if !(1..=64).contains(&config.name.len()) || !config.name.bytes().all(word) {
+        found.add(format!("{key}.name"), "expected 1 to 64 letters, digits, `-`, `_` and `.`");
     }
+    if !names.insert(&config.name) {
+        found.add(format!("{key}.name"), "is another key's too");
+    }
+    match &config.source {
+        _ if config.hash.is_some() => {}
+        KeySource::File(path) => {
+            found.add(format!("{key}.hash_file"), format!("{} was not read", path.display()));
+        }
+        KeySource::Env(variable) => {
+            found.add(format!("{key}.key_env"), format!("the environment variable {variable} was not given"));
+        }
+        KeySource::Hash => found.add(format!("{key}.hash"), "is missing"),
+    }
+    if config.burst.is_some() && config.per_second.is_none() {
+        found.add(format!("{key}.burst"), "means nothing without per_second");
+    }
+}
+
+fn rule(found: &mut Found, key: &str, rule: &RuleConfig, config: &Config) {
+    // An empty list would mean every payment: what an operator wants with it can't be guessed.
+    for (member, _) in rule.members().filter(|(_, count)| *count == 0) {
+        found.add(format!("{key}.{member}"), "is empty: name something, or leave it out");
+    }
+    if rule.members().next().is_none() {
+        found.add(key, "means every payment: say which are meant");
+    }
+    for (member, list) in rule.addresses() {
+        for (index, text) in list.iter().enumerate() {
+            let fits = |network: &NetworkConfig| Address::on(&network.id, text).is_ok();
+            if !config.networks.iter().any(fits) {
+                found
+                    .add(format!("{key}.{member}[{index}]"), "is no address on a network that is configured");
+            }
+        }
+    }
+    for (index, name) in rule.key.iter().flatten().enumerate() {
+        if !config.keys.iter().any(|key| key.name == *name) {
+            found.add(format!("{key}.key[{index}]"), "there is no such API key");
+        }
+    }
+}
+
+fn network(found: &mut Found, key: &str, network: &NetworkConfig) {
+    let lists = [("rpc", network.rpc.len()), ("signer", network.signer.len())];
+    for (member, _) in lists.iter().filter(|(_, count)| *count == 0) {
+        found.add(format!("{key}.{member}"), "is empty");
+    }
+    for (index, rpc) in network.rpc.iter().enumerate() {
+        let key = if network.rpc.len() == 1 { format!("{key}.rpc") } else { format!("{key}.rpc[{index}]") };
+        if let Some(variable) = rpc.variable() {
+            found.add(key, format!("the environment variable {variable} was not given"));
+        } else if network.rpc.iter().take(index).any(|earlier| earlier == rpc) {
+            found.add(key, "is listed twice");
+        }
+    }
+    for variable in network.ws.iter().filter_map(Rpc::variable) {
+        found.add(format!("{key}.ws"), format!("the environment variable {variable} was not given"));
+    }
+    for (index, signer) in network.signer.iter().enumerate() {
+        if network.signer.iter().take(index).any(|earlier| earlier == signer) {
+            found.add(format!("{key}.signer[{index}]"), "is listed twice");
+        }
+    }
+    if network.agree_above.is_some() && network.rpc.len() < 2 {
+        found.add(format!("{key}.agree_above"), "needs two nodes in rpc");
+    }
+    if let Some(Finality::Blocks(blocks)) = network.finality {
+        found.range(format!("{key}.finality"), blocks, 1..=100_000);
+        if blocks < network.confirmations {
+            found.add(format!("{key}.finality"), "is less than confirmations");
+        }
+    }
+    found.range(format!("{key}.batch"), network.batch, 1..=500);
+    found.range(format!("{key}.gas.max_bump"), network.gas.max_bump, 1..=50);
     found.range(format!("{key}.confirmations"), network.confirmations, 1..=1000);
     found.range(format!("{key}.poll_interval_ms"), network.poll_interval_ms, 20..=60_000);
     found.range(format!("{key}.gas.max_fee_gwei"), network.gas.max_fee_gwei, 1..=1_000_000);

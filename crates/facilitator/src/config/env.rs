@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use tollway_protocol::door::{Amount, decimal_u64};
@@ -10,7 +9,7 @@ use tollway_protocol::door::{Amount, decimal_u64};
 use super::limits::ROWS;
 use super::network::NetworkConfig;
 use super::rpc::Rpc;
-use super::{Config, ConfigError};
+use super::{AgreeAbove, Config, ConfigError, Finality, KeySource, Ledger};
 
 const PREFIX: &str = "TOLLWAY_";
 
@@ -36,18 +35,47 @@ pub(super) fn apply(
         }
     }
     for network in &mut config.networks {
-        let Some(variable) = network.rpc.variable().map(str::to_owned) else { continue };
+        let id = network.id.clone();
+        for rpc in &mut network.rpc {
+            fill(rpc, &variables, &format!("an rpc of {id}"), Rpc::new, "http:// or https://")?;
+        }
+        if let Some(ws) = &mut network.ws {
+            fill(ws, &variables, &format!("the ws of {id}"), Rpc::new_ws, "ws:// or wss://")?;
+        }
+    }
+    for key in &mut config.keys {
+        let KeySource::Env(variable) = key.source.clone() else { continue };
         let fail = |problem: &str| {
-            let problem = format!("{problem} (it is the rpc of {})", network.id);
+            let problem = format!("{problem} (it is the API key {})", key.name);
             ConfigError::Environment { variable: variable.clone(), problem }
         };
         let value = variables.get(&variable).ok_or_else(|| fail("is not set"))?;
-        let rpc = Rpc::new(value).ok().filter(|rpc| rpc.url().is_some());
-        network.rpc = rpc.ok_or_else(|| fail("expected an http:// or https:// URL"))?;
+        let mut filled = key.clone();
+        filled.set_key(value).map_err(fail)?;
+        *key = filled;
     }
     // A variable that the file names is known, whatever its name.
     unknown.retain(|name| !config.networks.iter().any(|network| network.names(name)));
+    unknown.retain(|name| !config.keys.iter().any(|key| key.source == KeySource::Env(name.clone())));
     Ok(unknown)
+}
+
+fn fill(
+    rpc: &mut Rpc,
+    variables: &BTreeMap<String, String>,
+    whose: &str,
+    read: impl Fn(&str) -> Result<Rpc, &'static str>,
+    schemes: &str,
+) -> Result<(), ConfigError> {
+    let Some(variable) = rpc.variable().map(str::to_owned) else { return Ok(()) };
+    let fail = |problem: &str| {
+        let problem = format!("{problem} (it is {whose})");
+        ConfigError::Environment { variable: variable.clone(), problem }
+    };
+    let value = variables.get(&variable).ok_or_else(|| fail("is not set"))?;
+    let found = read(value).ok().filter(|rpc| rpc.url().is_some());
+    *rpc = found.ok_or_else(|| fail(&format!("expected a URL with {schemes}")))?;
+    Ok(())
 }
 
 fn set(config: &mut Config, key: &str, value: &str) -> Result<Found, String> {
@@ -56,7 +84,8 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<Found, String> {
             config.listen = SocketAddr::from_str(value)
                 .map_err(|_| "expected an address and port such as 127.0.0.1:4020")?;
         }
-        "LEDGER" => config.ledger = PathBuf::from(value),
+        // In the order of their names: the second one wins.
+        "LEDGER" | "LEDGER_URL" => config.ledger = Ledger::new(value)?,
         "METRICS" => {
             config.metrics = match value {
                 "true" => true,
@@ -92,14 +121,18 @@ fn network(config: &mut Config, rest: &str, value: &str) -> Result<Found, String
         .max_by_key(|(length, ..)| *length);
     let (_, network, key) = found.ok_or("names no network that is configured")?;
     match key {
-        "RPC" => network.rpc = Rpc::new(value)?,
+        "RPC" => network.rpc = value.split_whitespace().map(Rpc::new).collect::<Result<_, _>>()?,
+        "WS" => network.ws = Some(Rpc::new_ws(value)?),
+        "AGREE_ABOVE" => network.agree_above = Some(AgreeAbove::new(value)?),
+        "FINALITY" => network.finality = Some(Finality::new(value)?),
+        "BATCH" => network.batch = number(value)?,
         "CONFIRMATIONS" => network.confirmations = number(value)?,
         "POLL_INTERVAL_MS" => network.poll_interval_ms = number(value)?,
         "GAS_MAX_FEE_GWEI" => network.gas.max_fee_gwei = number(value)?,
         "GAS_PER_SETTLEMENT" => network.gas.per_settlement = number(value)?,
-        "GAS_PER_DAY_WEI" => {
-            network.gas.per_day_wei = Amount::atomic(value).map_err(|error| error.to_string())?;
-        }
+        "GAS_PER_DAY_WEI" => network.gas.per_day_wei = amount(value)?,
+        "GAS_MAX_BUMP" => network.gas.max_bump = number(value)?,
+        "GAS_LOW_WEI" => network.gas.low_wei = Some(amount(value)?),
         _ => return Err("a network has no such setting".to_owned()),
     }
     Ok(Found::Set)
@@ -109,15 +142,16 @@ fn number(value: &str) -> Result<u64, String> {
     decimal_u64(value).map_err(|error| error.to_string())
 }
 
+fn amount(value: &str) -> Result<Amount, String> {
+    Amount::atomic(value).map_err(|error| error.to_string())
+}
+
 fn name_of(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 impl NetworkConfig {
     fn names(&self, variable: &str) -> bool {
-        match &self.signer {
-            super::Signer::Keystore { passphrase_env, .. } => passphrase_env == variable,
-            super::Signer::Env { key_env } => key_env == variable,
-        }
+        self.signer.iter().any(|signer| signer.variable() == variable)
     }
 }

@@ -1,5 +1,6 @@
 //! What callers may take, as configured.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,6 +19,12 @@ pub struct Limits {
     pub concurrency: u64,
     /// Settlements in progress, callers that hung up included; 1024 unless set.
     pub settlements: u64,
+    /// Connections of one address at a time; 0, unless set, is any number. Behind a proxy they are all the proxy's.
+    pub address_connections: u64,
+    /// Requests a second from one address; 0, unless set, is any number.
+    pub address_per_second: u64,
+    /// Requests at once from one address, where `address_per_second` is set; 50 unless set.
+    pub address_burst: u64,
     /// Seconds for a request's head to arrive, and for an idle connection; 10 unless set.
     pub header_read_seconds: u64,
     /// Seconds for a body to arrive; 15 unless set.
@@ -37,6 +44,9 @@ impl Default for Limits {
             connections: 1024,
             concurrency: 256,
             settlements: 1024,
+            address_connections: 0,
+            address_per_second: 0,
+            address_burst: 50,
             header_read_seconds: 10,
             body_read_seconds: 15,
             verify_seconds: 10,
@@ -54,6 +64,9 @@ pub(super) const ROWS: &[Row] = &[
     ("connections", |l| &mut l.connections, 1..=1_000_000),
     ("concurrency", |l| &mut l.concurrency, 1..=100_000),
     ("settlements", |l| &mut l.settlements, 1..=1_000_000),
+    ("address_connections", |l| &mut l.address_connections, 0..=1_000_000),
+    ("address_per_second", |l| &mut l.address_per_second, 0..=1_000_000),
+    ("address_burst", |l| &mut l.address_burst, 1..=1_000_000),
     ("header_read_seconds", |l| &mut l.header_read_seconds, 1..=300),
     ("body_read_seconds", |l| &mut l.body_read_seconds, 1..=300),
     ("verify_seconds", |l| &mut l.verify_seconds, 1..=300),
@@ -76,11 +89,23 @@ impl Limits {
         }
     }
 
+    /// What one address may ask, if that is bounded.
+    #[must_use]
+    pub fn per_address(&self) -> Option<api::Rate> {
+        let number = |limit: u64| NonZeroU32::new(u32::try_from(limit).unwrap_or(u32::MAX));
+        Some(api::Rate { per_second: number(self.address_per_second)?, burst: number(self.address_burst)? })
+    }
+
     /// The server's part.
     #[must_use]
     pub fn serve(&self) -> serve::Limits {
         serve::Limits {
             connections: count(self.connections),
+            per_address: if self.address_connections == 0 {
+                usize::MAX
+            } else {
+                count(self.address_connections)
+            },
             header_read: Duration::from_secs(self.header_read_seconds),
             body_pause: Duration::from_secs(self.body_read_seconds),
             drain: Duration::from_secs(self.drain_seconds),

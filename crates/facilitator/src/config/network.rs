@@ -7,6 +7,7 @@ use tollway_protocol::door::Amount;
 use tollway_protocol::{Network, assets};
 
 use super::rpc::{Rpc, is_variable};
+use super::settling::{AgreeAbove, Finality, one_or_many};
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -14,13 +15,27 @@ use super::rpc::{Rpc, is_variable};
 pub struct NetworkConfig {
     /// Its CAIP-2 id.
     pub id: Network,
-    /// Its node.
-    pub rpc: Rpc,
-    /// The account that pays for gas.
-    pub signer: Signer,
+    /// Its nodes: one, or several that are asked in turn when one fails.
+    #[serde(deserialize_with = "one_or_many")]
+    pub rpc: Vec<Rpc>,
+    /// A node's WebSocket, over which blocks are announced; they are asked for unless set.
+    #[serde(default, deserialize_with = "super::rpc::ws")]
+    pub ws: Option<Rpc>,
+    /// From which value on two nodes have to say the same; none unless set.
+    #[serde(default)]
+    pub agree_above: Option<AgreeAbove>,
+    /// The accounts that pay for gas: one, or several that send side by side.
+    #[serde(alias = "signers", deserialize_with = "one_or_many")]
+    pub signer: Vec<Signer>,
     /// Blocks, its own included, after which a transaction counts as settled; 1 unless set.
     #[serde(default = "one")]
     pub confirmations: u64,
+    /// When no reorg can take a settlement back any more; as `confirmations` unless set.
+    #[serde(default)]
+    pub finality: Option<Finality>,
+    /// Payments in one transaction, at most; 100 unless set, 1 sends each alone.
+    #[serde(default = "hundred")]
+    pub batch: u64,
     /// How often the node is asked for a new block, in milliseconds; 500 unless set.
     #[serde(default = "half_a_second")]
     pub poll_interval_ms: u64,
@@ -38,6 +53,10 @@ pub struct NetworkConfig {
 
 const fn one() -> u64 {
     1
+}
+
+const fn hundred() -> u64 {
+    100
 }
 
 const fn half_a_second() -> u64 {
@@ -59,6 +78,17 @@ pub enum Signer {
         /// The variable.
         key_env: String,
     },
+}
+
+impl Signer {
+    /// The variable that holds its secret.
+    #[must_use]
+    pub fn variable(&self) -> &str {
+        match self {
+            Self::Keystore { passphrase_env, .. } => passphrase_env,
+            Self::Env { key_env } => key_env,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Signer {
@@ -101,11 +131,21 @@ pub struct Gas {
     /// The highest sum of fees bid in 24 hours, in wei as a decimal string; one ether unless set. Counted in the
     /// process: a restart begins anew.
     pub per_day_wei: Amount,
+    /// How often a transaction that is not mined is sent again at a higher price; 8 unless set.
+    pub max_bump: u64,
+    /// Below this many wei on a signer's account an alarm is raised; as a decimal string, none unless set.
+    pub low_wei: Option<Amount>,
 }
 
 impl Default for Gas {
     fn default() -> Self {
-        Self { max_fee_gwei: 500, per_settlement: 300_000, per_day_wei: Amount::from(ETHER) }
+        Self {
+            max_fee_gwei: 500,
+            per_settlement: 300_000,
+            per_day_wei: Amount::from(ETHER),
+            max_bump: 8,
+            low_wei: None,
+        }
     }
 }
 

@@ -16,19 +16,47 @@ enum Where {
 }
 
 /// Says what was expected; the text itself may be a secret.
-const EXPECTED: &str =
-    "expected an http:// or https:// URL, or $NAME of an environment variable that holds one";
+struct Kind {
+    schemes: [&'static str; 2],
+    expected: &'static str,
+}
+
+const HTTP: Kind = Kind {
+    schemes: ["http", "https"],
+    expected: "expected an http:// or https:// URL, or $NAME of an environment variable that holds one",
+};
+const WS: Kind = Kind {
+    schemes: ["ws", "wss"],
+    expected: "expected a ws:// or wss:// URL, or $NAME of an environment variable that holds one",
+};
 
 impl Rpc {
-    /// Reads a URL or `$NAME`.
+    /// Reads an HTTP URL or `$NAME`.
     ///
     /// # Errors
     /// What was expected.
     pub fn new(text: &str) -> Result<Self, &'static str> {
+        Self::read(text, &HTTP)
+    }
+
+    /// Reads a WebSocket URL or `$NAME`.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn new_ws(text: &str) -> Result<Self, &'static str> {
+        Self::read(text, &WS)
+    }
+
+    fn read(text: &str, kind: &Kind) -> Result<Self, &'static str> {
+        let expected = kind.expected;
         match text.strip_prefix('$') {
             Some(name) if is_variable(name) => Ok(Self(Where::Variable(name.to_owned()))),
-            Some(_) => Err(EXPECTED),
-            None => url(text).map(|url| Self(Where::Url(url))),
+            Some(_) => Err(expected),
+            None => {
+                let url = Url::parse(text).map_err(|_| expected)?;
+                let good = kind.schemes.contains(&url.scheme()) && url.host().is_some();
+                if good { Ok(Self(Where::Url(url))) } else { Err(expected) }
+            }
         }
     }
 
@@ -51,10 +79,8 @@ impl Rpc {
     }
 }
 
-fn url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| EXPECTED)?;
-    let good = matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    if good { Ok(url) } else { Err(EXPECTED) }
+pub(super) fn ws<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Rpc>, D::Error> {
+    Rpc::new_ws(&String::deserialize(d)?).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Whether this can be a variable's name: letters, digits and `_`, no digit first.
@@ -68,7 +94,10 @@ pub(super) fn is_variable(name: &str) -> bool {
 impl fmt::Display for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Where::Url(url) => f.write_str(&url.origin().ascii_serialization()),
+            Where::Url(url) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                write!(f, "{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+            }
             Where::Variable(name) => write!(f, "${name}"),
         }
     }

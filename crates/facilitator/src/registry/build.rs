@@ -12,6 +12,8 @@ use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::FacilitatorScheme;
 
 use super::Registry;
+use crate::screen::{Hook, Policy, Screens};
+use crate::settlements::Settlements;
 
 /// A registry being filled; [`Registry::builder`] starts one.
 pub struct Builder {
@@ -20,6 +22,8 @@ pub struct Builder {
     verify_within: Duration,
     settle_within: Duration,
     settlements: usize,
+    screens: Screens,
+    lookup: Option<Arc<dyn Settlements>>,
 }
 
 /// The mechanisms do not make a facilitator.
@@ -58,6 +62,8 @@ impl Default for Builder {
             verify_within: Duration::from_secs(10),
             settle_within: Duration::from_secs(25),
             settlements: 1024,
+            screens: Screens { within: Duration::from_secs(3), ..Screens::default() },
+            lookup: None,
         }
     }
 }
@@ -99,6 +105,35 @@ impl Builder {
         self
     }
 
+    /// Adds a rule that every payment is judged by, before any hook.
+    #[must_use]
+    pub fn policy(mut self, policy: Arc<dyn Policy>) -> Self {
+        self.screens.policies.push(policy);
+        self
+    }
+
+    /// Adds a hook; hooks are asked in this order.
+    #[must_use]
+    pub fn hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.screens.hooks.push(hook);
+        self
+    }
+
+    /// How long one hook may take; 3 s unless set. A `before` hook that takes longer refuses.
+    #[must_use]
+    pub const fn hook_within(mut self, limit: Duration) -> Self {
+        self.screens.within = limit;
+        self
+    }
+
+    /// Where settlements are looked up: the ledger that the mechanisms journal to. Without it a payment that was
+    /// taken and is refused by a later rule is answered with that rule's refusal.
+    #[must_use]
+    pub fn ledger(mut self, settlements: Arc<dyn Settlements>) -> Self {
+        self.lookup = Some(settlements);
+        self
+    }
+
     /// The registry.
     ///
     /// # Errors
@@ -129,6 +164,8 @@ impl Builder {
             settle_within: self.settle_within,
             slots: Arc::new(Semaphore::new(self.settlements.min(Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
+            screens: self.screens,
+            lookup: self.lookup,
             draining: AtomicBool::new(false),
             readiness: tokio::sync::Mutex::new(None),
         })

@@ -1,4 +1,4 @@
-//! The way of one payment: present, decode, bind, then verify or settle.
+//! The way of one payment: present, decode, bind, screen, then verify or settle.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tollway_protocol::bind::{Bound, PaymentKey, Presented};
 use tollway_protocol::reason::{Dialect, Reason, Refusal};
 use tollway_protocol::scheme::{FacilitatorScheme, Outcome};
@@ -15,14 +16,23 @@ use tracing::Instrument as _;
 use super::Registry;
 use crate::meter::{InFlight, Meter, Operation, label};
 use crate::redact;
+use crate::screen::{Caller, Subject, Told};
 
-pub(super) async fn verify(registry: &Registry, request: &PaymentRequest) -> Verdict {
+pub(super) async fn verify(registry: &Registry, request: &PaymentRequest, caller: &Caller) -> Verdict {
     let offer = &request.payment_requirements;
     let meter = registry.meter(Operation::Verify, offer);
     let _in_flight = InFlight::new(Operation::Verify);
-    let verdict = match judge(registry, request).await {
-        Ok(payer) => Verdict { is_valid: true, payer: Some(payer), ..Verdict::default() },
-        Err(refusal) => Verdict::from(spoken(refusal, offer, Operation::Verify)),
+    let refused = |refusal| Verdict::from(spoken(refusal, offer, Operation::Verify));
+    let verdict = match admit(registry, request, caller, Operation::Verify).await {
+        Err(refusal) => refused(refusal),
+        Ok(Admitted { mechanism, bound, subject }) => {
+            let verdict = match judge(registry, &mechanism, bound).await {
+                Ok(payer) => Verdict { is_valid: true, payer: Some(payer), ..Verdict::default() },
+                Err(refusal) => refused(refusal),
+            };
+            registry.tell(subject.as_ref(), || Told::Verdict(verdict.clone()));
+            verdict
+        }
     };
     let reason = label(verdict.invalid_reason.as_ref());
     tracing::debug!(network = %offer.network, valid = verdict.is_valid, reason, "verified");
@@ -33,8 +43,11 @@ pub(super) async fn verify(registry: &Registry, request: &PaymentRequest) -> Ver
     verdict
 }
 
-async fn judge(registry: &Registry, request: &PaymentRequest) -> Result<String, Refusal> {
-    let (mechanism, bound) = bind(registry, request, Operation::Verify)?;
+async fn judge(
+    registry: &Registry,
+    mechanism: &Arc<dyn FacilitatorScheme>,
+    bound: Bound,
+) -> Result<String, Refusal> {
     let payer = bound.effects().payer.as_str().to_owned();
     let work = async {
         let verified = bound.at(mechanism.now((registry.clock)()))?;
@@ -52,11 +65,19 @@ async fn judge(registry: &Registry, request: &PaymentRequest) -> Result<String, 
     }
 }
 
-pub(super) async fn settle(registry: &Registry, request: &PaymentRequest, deadline: Duration) -> Settlement {
+pub(super) async fn settle(
+    registry: &Registry,
+    request: &PaymentRequest,
+    caller: &Caller,
+    deadline: Duration,
+) -> Settlement {
+    let started = Instant::now();
     let offer = &request.payment_requirements;
     let meter = registry.meter(Operation::Settle, offer);
-    let (settlement, outcome) = match take(registry, request) {
-        Ok((mechanism, bound, slot)) => work(registry, &mechanism, bound, slot, deadline).await,
+    let (settlement, outcome) = match take(registry, request, caller, deadline).await {
+        Ok((admitted, slot)) => {
+            work(registry, admitted, slot, deadline.saturating_sub(started.elapsed())).await
+        }
         Err(refusal) => {
             let refusal = spoken(refusal, offer, Operation::Settle);
             let outcome = failure(Some(&refusal.code()), "failed");
@@ -67,49 +88,103 @@ pub(super) async fn settle(registry: &Registry, request: &PaymentRequest, deadli
     settlement
 }
 
-type Taken = (Arc<dyn FacilitatorScheme>, Bound, tokio::sync::OwnedSemaphorePermit);
+/// A payment that may go on to its mechanism.
+struct Admitted {
+    mechanism: Arc<dyn FacilitatorScheme>,
+    bound: Bound,
+    /// What hooks are told afterwards; nothing where there are none.
+    subject: Option<Arc<Subject>>,
+}
 
 /// All that is decided before a mechanism acts.
-fn take(registry: &Registry, request: &PaymentRequest) -> Result<Taken, Refusal> {
+async fn take(
+    registry: &Registry,
+    request: &PaymentRequest,
+    caller: &Caller,
+    deadline: Duration,
+) -> Result<(Admitted, tokio::sync::OwnedSemaphorePermit), Refusal> {
     let unavailable = |message| Refusal::new(Reason::FacilitatorUnavailable, message);
-    if registry.is_draining() {
-        return Err(unavailable("the facilitator is shutting down: send the same payment again later"));
-    }
-    let (mechanism, bound) = bind(registry, request, Operation::Settle)?;
+    let open = || {
+        let ending = "the facilitator is shutting down: send the same payment again later";
+        if registry.is_draining() { Err(unavailable(ending)) } else { Ok(()) }
+    };
+    open()?;
+    let admitted = tokio::time::timeout(deadline, admit(registry, request, caller, Operation::Settle));
+    let late = "the checks before settlement did not end in time: send the same payment again later";
+    let admitted = admitted.await.map_err(|_elapsed| unavailable(late))??;
+    // A hook may have taken its time.
+    open()?;
     let slot = registry.slots.clone().try_acquire_owned();
     let slot = slot.map_err(|_| unavailable("too many settlements are in progress: send it again later"))?;
-    Ok((mechanism, bound, slot))
+    Ok((admitted, slot))
+}
+
+/// The one choke point: every payment, of whatever scheme and for whatever operation, is bound and screened here
+/// before its mechanism gets it.
+async fn admit(
+    registry: &Registry,
+    request: &PaymentRequest,
+    caller: &Caller,
+    operation: Operation,
+) -> Result<Admitted, Refusal> {
+    let (mechanism, bound) = bind(registry, request, operation)?;
+    if registry.screens.is_empty() {
+        return Ok(Admitted { mechanism, bound, subject: None });
+    }
+    let subject = Arc::new(Subject::new(&bound, caller));
+    if let Err(refusal) = registry.screens.before(operation, &subject).await
+        && (operation == Operation::Verify || !taken(registry, bound.key()).await?)
+    {
+        return Err(refusal);
+    }
+    Ok(Admitted { mechanism, bound, subject: Some(subject) })
+}
+
+/// Whether the ledger has this payment: then a refusal would say that it did not move money, which nobody knows here.
+async fn taken(registry: &Registry, key: &PaymentKey) -> Result<bool, Refusal> {
+    let Some(settlements) = &registry.lookup else { return Ok(false) };
+    let found = settlements.find(key).await.map_err(|problem| {
+        tracing::error!(payment = digest(key), problem = redact::urls(&problem), "the ledger can't be asked");
+        Refusal::new(Reason::StoreUnavailable, "the ledger can't be asked: send the same payment again later")
+    })?;
+    Ok(found.is_some())
 }
 
 /// Lets the mechanism settle, in a task of its own: a caller that hangs up does not stop it.
 async fn work(
     registry: &Registry,
-    mechanism: &Arc<dyn FacilitatorScheme>,
-    bound: Bound,
+    admitted: Admitted,
     slot: tokio::sync::OwnedSemaphorePermit,
     deadline: Duration,
 ) -> (Settlement, &'static str) {
+    let Admitted { mechanism, bound, subject } = admitted;
     let (offer, payer) = (bound.offer().clone(), bound.effects().payer.as_str().to_owned());
     let payment = digest(bound.key());
     let span = tracing::info_span!("settle", network = %offer.network, scheme = %offer.scheme, payment);
     // The mechanism answers a little earlier than we must: it knows the transaction, we don't.
     let inner = deadline.saturating_sub(deadline / 25);
-    let mechanism = mechanism.clone();
+    let unknown = |message: &str| Outcome::Pending { transaction: None, message: message.to_owned() };
+    let (screens, tasks, asked, from) =
+        (registry.screens.clone(), registry.tasks.clone(), offer.clone(), payer.clone());
     let task = async move {
         let _held = (slot, InFlight::new(Operation::Settle));
-        let outcome = mechanism.settle(bound, inner).await;
+        let outcome = AssertUnwindSafe(mechanism.settle(bound, inner)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_panic| {
+            tracing::error!("the mechanism panicked while settling");
+            unknown(FAILED)
+        });
         tracing::info!(outcome = name(&outcome), transaction = transaction(&outcome), "settlement answered");
+        if let Some(subject) = &subject {
+            screens.after(&tasks, subject, &Told::Settlement(answer(outcome.clone(), &asked, from)));
+        }
         outcome
     };
     let task = registry.tasks.spawn(task.instrument(span));
-    let unknown = |message: &str| Outcome::Pending { transaction: None, message: message.to_owned() };
     let outcome = match tokio::time::timeout(deadline, task).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => {
-            tracing::error!(payment, panic = error.is_panic(), "the mechanism failed while settling");
-            unknown(
-                "the facilitator failed while settling; the outcome is not known: send the same payment again",
-            )
+            tracing::error!(payment, panic = error.is_panic(), "the settlement's task ended early");
+            unknown(FAILED)
         }
         Err(_elapsed) => unknown("no outcome in time; the work goes on: send the same payment again"),
     };
@@ -120,6 +195,9 @@ async fn work(
     (answer(outcome, &offer, payer), name)
 }
 
+const FAILED: &str =
+    "the facilitator failed while settling; the outcome is not known: send the same payment again";
+
 fn answer(outcome: Outcome, offer: &Offer, payer: String) -> Settlement {
     let settlement = match outcome {
         Outcome::Settled { transaction } => Settlement {
@@ -127,6 +205,9 @@ fn answer(outcome: Outcome, offer: &Offer, payer: String) -> Settlement {
             amount: Some(offer.amount),
             ..Settlement::new(true, offer.network.clone())
         },
+        Outcome::Charged { transaction, amount } => {
+            Settlement { transaction, amount: Some(amount), ..Settlement::new(true, offer.network.clone()) }
+        }
         Outcome::NotSettled { refusal, transaction } => {
             Settlement { transaction, ..refused(spoken(refusal, offer, Operation::Settle), offer) }
         }
@@ -156,7 +237,11 @@ fn bind(
     let offer = &request.payment_requirements;
     let mechanism =
         registry.mechanism(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, offer))?;
-    let presented = Presented::new(offer.clone(), request.payment_payload.clone())?;
+    let present = match operation {
+        Operation::Verify => Presented::new,
+        Operation::Settle => Presented::charged,
+    };
+    let presented = present(offer.clone(), request.payment_payload.clone())?;
     let effects = catch_unwind(AssertUnwindSafe(|| mechanism.effects(&presented)));
     let effects = effects.unwrap_or_else(|_panic| {
         tracing::error!(network = %offer.network, scheme = %offer.scheme, "the mechanism panicked while decoding");
@@ -200,7 +285,7 @@ fn spoken(refusal: Refusal, offer: &Offer, operation: Operation) -> Refusal {
     } else {
         redact::urls(&refusal.message)
     };
-    Refusal { reason, message, dialect: Dialect::of(&offer.scheme, &offer.network), payer: refusal.payer }
+    Refusal { reason, message, dialect: Dialect::of_offer(offer), payer: refusal.payer }
 }
 
 /// The outcome's label: a refusal for our own troubles is no verdict about the payment.
@@ -215,7 +300,7 @@ fn failure(code: Option<&tollway_protocol::Code>, otherwise: &'static str) -> &'
 
 const fn name(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Settled { .. } => "settled",
+        Outcome::Settled { .. } | Outcome::Charged { .. } => "settled",
         Outcome::NotSettled { .. } => "failed",
         Outcome::Pending { .. } => "pending",
     }
@@ -224,9 +309,9 @@ const fn name(outcome: &Outcome) -> &'static str {
 fn transaction(outcome: &Outcome) -> Option<&str> {
     match outcome {
         Outcome::Settled { transaction } => Some(transaction),
-        Outcome::NotSettled { transaction, .. } | Outcome::Pending { transaction, .. } => {
-            transaction.as_deref()
-        }
+        Outcome::Charged { transaction, .. }
+        | Outcome::NotSettled { transaction, .. }
+        | Outcome::Pending { transaction, .. } => transaction.as_deref(),
     }
 }
 
@@ -237,6 +322,12 @@ fn digest(key: &PaymentKey) -> String {
 }
 
 impl Registry {
+    fn tell(&self, subject: Option<&Arc<Subject>>, what: impl FnOnce() -> Told) {
+        if let Some(subject) = subject {
+            self.screens.after(&self.tasks, subject, &what());
+        }
+    }
+
     fn meter(&self, operation: Operation, offer: &Offer) -> Meter {
         let served = self.mechanism(&offer.scheme, &offer.network).is_some();
         Meter::start(operation, served.then_some((offer.scheme.as_str(), offer.network.as_str())))

@@ -1,5 +1,5 @@
 use tollway_facilitator::Config;
-use tollway_facilitator::config::{ConfigError, Signer};
+use tollway_facilitator::config::{ConfigError, KeySource, Signer};
 use tollway_protocol::Network;
 
 const EXAMPLE: &str = include_str!("../../examples/facilitator.toml");
@@ -8,6 +8,9 @@ const SMALL: &str = "[[network]]\nid = \"eip155:84532\"\nrpc = \"https://u:p@rpc
 fn filled(text: &str) -> Config {
     let mut config = Config::from_toml(text).unwrap_or_else(|error| panic!("{error}"));
     config.apply_env([("BASE_SEPOLIA_RPC", "http://127.0.0.1:8545")]).unwrap();
+    for key in config.keys.iter_mut().filter(|key| matches!(key.source, KeySource::File(_))) {
+        key.set_key(&"k".repeat(40)).unwrap();
+    }
     config.check().unwrap_or_else(|error| panic!("{error}"));
     config
 }
@@ -17,7 +20,8 @@ fn x402rs_38_the_example_is_a_configuration() {
     let config = filled(EXAMPLE);
     assert_eq!(config.networks.len(), 2);
     assert_eq!(config.networks[0].extra_assets()[0].symbol, "EURC");
-    assert_eq!(config.networks[1].signer, Signer::Env { key_env: "FACILITATOR_KEY".to_owned() });
+    assert_eq!(config.networks[1].signer[0], Signer::Env { key_env: "FACILITATOR_KEY".to_owned() });
+    assert_eq!((config.networks[1].rpc.len(), config.networks[1].signer.len()), (2, 2));
 }
 
 #[test]
@@ -32,6 +36,7 @@ fn x402rs_38_every_setting_that_the_example_shows_exists_and_shows_its_default()
     assert_eq!((shown.confirmations, shown.poll_interval_ms), (plain.confirmations, plain.poll_interval_ms));
     assert_eq!(shown.gas.max_fee_gwei, plain.gas.max_fee_gwei);
     assert_eq!(shown.gas.per_settlement, plain.gas.per_settlement);
+    assert_eq!((shown.batch, shown.gas.max_bump), (plain.batch, plain.gas.max_bump));
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn environment_variables_override_by_the_documented_rule() {
     config.check().unwrap();
     assert_eq!((config.listen.to_string().as_str(), config.metrics), ("0.0.0.0:80", false));
     assert_eq!((config.limits.settle_seconds, config.networks[0].confirmations), (20, 3));
-    assert_eq!(config.networks[0].rpc.url().unwrap().as_str(), "https://other.example/key");
+    assert_eq!(config.networks[0].rpc[0].url().unwrap().as_str(), "https://other.example/key");
     assert_eq!(config.networks[0].gas.per_day_wei.to_string(), "1000000000000000000000");
 }
 

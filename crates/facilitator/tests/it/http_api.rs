@@ -275,3 +275,41 @@ async fn every_answer_has_a_request_id_and_is_not_stored() {
         assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
     }
 }
+
+#[tokio::test]
+async fn seconds_that_are_written_as_a_whole_float_are_read() {
+    let client = world().client();
+    let with = |seconds: Value| {
+        let mut body = v2("");
+        for offer in ["/paymentRequirements", "/paymentPayload/accepted"] {
+            body.pointer_mut(offer).unwrap()["maxTimeoutSeconds"] = seconds.clone();
+        }
+        body
+    };
+    assert_eq!(client.ask("/verify", &with(json!(60.0))).await.json()["isValid"], json!(true));
+    for bad in [json!(60.5), json!(-60.0), json!(1e30), json!("60")] {
+        assert_eq!(client.ask("/verify", &with(bad)).await.status, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_has_every_endpoint_and_is_served() {
+    let client = world().client();
+    let served = client.get("/openapi.json").await;
+    assert_eq!(served.headers[header::CONTENT_TYPE], "application/json");
+    assert_eq!(served.text, api::openapi());
+    let document = served.json();
+    assert_eq!(document["openapi"], json!("3.1.0"));
+    let mut listed: Vec<String> = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            listed.push(format!("{} {path}", method.to_uppercase()).replace("{key}", "{payment key}"));
+        }
+    }
+    let index = client.get("/").await.json();
+    let mut told: Vec<String> = index["endpoints"].as_object().unwrap().keys().cloned().collect();
+    told.push("GET /".to_owned());
+    listed.sort();
+    told.sort();
+    assert_eq!(listed, told);
+}

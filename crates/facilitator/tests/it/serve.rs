@@ -14,13 +14,13 @@ use tollway_facilitator::{Api, Server};
 
 use crate::common::{v2, world};
 
-struct Running {
-    addr: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Drained>,
 }
 
-async fn start(router: Router, limits: Limits) -> Running {
+pub(crate) async fn start(router: Router, limits: Limits) -> Running {
     let server = Server::bind(("127.0.0.1", 0)).await.unwrap().limits(limits);
     let addr = server.addr();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -30,27 +30,27 @@ async fn start(router: Router, limits: Limits) -> Running {
     Running { addr, stop, server: tokio::spawn(server.serve(router, shutdown)) }
 }
 
-fn post_text(path: &str, body: &str) -> String {
+pub(crate) fn post_text(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-async fn talk(addr: SocketAddr, text: &[u8]) -> String {
+pub(crate) async fn talk(addr: SocketAddr, text: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let _ = stream.write_all(text).await;
     read_all(&mut stream).await
 }
 
-async fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ =
         tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.expect("no end");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn quick() -> Limits {
+pub(crate) fn quick() -> Limits {
     Limits {
         header_read: Duration::from_millis(200),
         body_pause: Duration::from_millis(200),

@@ -11,9 +11,9 @@ use super::lost::Left;
 use super::session::{Session, Values};
 use super::store::Done;
 use super::{stored, text};
+use crate::LedgerError;
 use crate::claims::{Claim, Claimed, Paid, Recalled, RequestId, Turn};
 use crate::digest::{presented, terms};
-use crate::LedgerError;
 
 /// How many claims are forgotten in one statement.
 pub(super) const AT_ONCE: u64 = 1_000;
@@ -114,7 +114,8 @@ async fn look(db: &Session, me: &Instance, new: &New, row: &Row) -> Result<Optio
     if state != "claimed" && !is("presented", &new.presented)? {
         return Ok(Some(Claim::Elsewhere { transaction }));
     }
-    let sql = "UPDATE claims SET holder = $2, turn = $3, keep_until = greatest(keep_until, $4), presented = $5,
+    let sql =
+        "UPDATE claims SET holder = $2, turn = $3, keep_until = greatest(keep_until, $4), presented = $5,
                    offer = CASE WHEN state = 'claimed' THEN $6 ELSE offer END
                WHERE key = $1 AND state = $7 AND turn = $8 AND holder IS NOT DISTINCT FROM $9
                RETURNING hash, settlement";

@@ -36,6 +36,11 @@ impl Failure {
         self.database().is_some_and(|error| *error.code() == SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether the server refuses to write: it was the one that writes when the connection was made.
+    pub(super) fn is_demoted(&self) -> bool {
+        self.database().is_some_and(|error| *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
     /// Whether the connection is of no more use: what was sent on it last may or may not have been done.
     pub(super) fn is_disconnected(&self) -> bool {
         match self {
@@ -95,6 +100,5 @@ impl From<Failure> for LedgerError {
 
 /// A column's value.
 pub(super) fn get<T: FromSqlOwned>(row: &Row, column: &str) -> Result<T, Failure> {
-    row.try_get(column)
-        .map_err(|error| LedgerError::Damaged(Failure::from(error).to_string()).into())
+    row.try_get(column).map_err(|error| LedgerError::Damaged(Failure::from(error).to_string()).into())
 }

@@ -116,8 +116,7 @@ impl Instance {
             " AS now"
         );
         let (known, until) = (self.beat.load(Ordering::SeqCst), self.until.load(Ordering::SeqCst));
-        let row =
-            session.row(sql, &[&self.id(), &self.clock(), &self.millis(), &REMEMBER_MILLIS]).await?;
+        let row = session.row(sql, &[&self.id(), &self.clock(), &self.millis(), &REMEMBER_MILLIS]).await?;
         let row = row.ok_or_else(|| LedgerError::Damaged("the schema is gone".into()))?;
         self.fits(get(&row, "compatible_from")?)?;
         let (beat, now): (Option<i64>, i64) = (get(&row, "beat")?, get(&row, "now")?);

@@ -192,7 +192,8 @@ impl Claims for PostgresLedger {
 
     async fn deliver(&self, paid: Paid) -> Result<Delivery, LedgerError> {
         let (turn, left) = (paid.turn(), Left { delivering: true, ..held(&paid.claimed) });
-        self.held(left, async move |db: &Session, me: &Instance| claims::deliver(db, me, &turn).await).await?;
+        self.held(left, async move |db: &Session, me: &Instance| claims::deliver(db, me, &turn).await)
+            .await?;
         Ok(Delivery { settlement: paid.settlement })
     }
 

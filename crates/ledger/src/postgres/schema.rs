@@ -121,8 +121,10 @@ CREATE TABLE gas (
 );
 ";
 
+/// The longest that a migration takes, waiting for those of other processes included.
+const MIGRATION: Duration = Duration::from_secs(120);
 /// How often to wait for other processes' locks.
-const TRIES: u32 = 20;
+const TRIES: u32 = 100;
 
 fn version() -> i32 {
     i32::try_from(STEPS.len()).unwrap_or(i32::MAX)
@@ -142,19 +144,22 @@ pub(super) fn fits(compatible_from: i32) -> Result<(), LedgerError> {
 /// Connects to a store whose schema this build can use, bringing it up to date first.
 pub(super) async fn open(connector: &Connector) -> Result<Session, LedgerError> {
     let opened = async {
-        let session = connector.connect().await?;
-        migrate(&session, &connector.schema, STEPS).await?;
+        let (session, schema) = (connector.connect().await?, connector.schema.as_str());
+        if !connector.in_time(connector.limit, is_current(&session, schema, STEPS)).await? {
+            connector.in_time(MIGRATION, migrate(&session, schema, STEPS)).await?;
+        }
         Ok(session)
     };
     opened.await.map_err(|failure: Failure| failure.into())
 }
 
+async fn is_current(db: &Session, schema: &str, steps: &[Step]) -> Result<bool, Failure> {
+    Ok(known(db, schema).await?.is_some_and(|known| known >= steps.len()))
+}
+
 async fn migrate(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failure> {
     let mut tries = 0;
-    loop {
-        if known(db, schema).await?.is_some_and(|known| known >= steps.len()) {
-            return Ok(());
-        }
+    while !is_current(db, schema, steps).await? {
         match step(db, schema, steps).await {
             Ok(()) => {}
             // Someone's long transaction: others must not queue behind this one, so it comes again.
@@ -165,6 +170,7 @@ async fn migrate(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failu
             Err(failure) => return Err(failure),
         }
     }
+    Ok(())
 }
 
 /// The store's version, if it has the tables; refuses one that is too new.
@@ -183,10 +189,13 @@ async fn known(db: &Session, schema: &str) -> Result<Option<usize>, Failure> {
 /// Takes the next step, unless another process has by now.
 async fn step(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failure> {
     let result = async {
-        db.batch("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '60s'").await?;
+        db.batch("BEGIN; SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s'").await?;
         // One after the other, whatever they find; the lock goes with the transaction.
-        db.query("SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' tollway schema', 0))", &[&schema])
-            .await?;
+        db.query(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' tollway schema', 0))",
+            &[&schema],
+        )
+        .await?;
         let there = "SELECT 1 FROM pg_namespace WHERE nspname = $1::text";
         if db.row(there, &[&schema]).await?.is_none() {
             db.batch(&format!("CREATE SCHEMA {schema}")).await?;
@@ -217,5 +226,86 @@ async fn step(db: &Session, schema: &str, steps: &[Step]) -> Result<(), Failure>
             Err(failure)
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "suite")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::PostgresOptions;
+    use super::super::address::Address;
+    use super::super::instance::Instance;
+    use super::*;
+    use crate::suite::postgres_server::PostgresServer;
+
+    /// As this build's successors might go on.
+    const NEXT: [Step; 3] = [
+        STEPS[0],
+        Step { sql: "ALTER TABLE claims ADD COLUMN memo text NOT NULL DEFAULT ''", compatible_from: 1 },
+        Step { sql: "ALTER TABLE claims DROP COLUMN network", compatible_from: 3 },
+    ];
+
+    fn connector(database: &str) -> Connector {
+        let options = PostgresOptions::default();
+        Connector {
+            address: Arc::new(Address::read(database, options.limit).unwrap()),
+            schema: "tollway".into(),
+            limit: options.limit,
+            instance: Arc::new(Instance::new(options).unwrap()),
+        }
+    }
+
+    async fn versions(db: &Session) -> (i32, i32) {
+        let row = db.row("SELECT version, compatible_from FROM schema", &[]).await.unwrap().unwrap();
+        (get(&row, "version").unwrap(), get(&row, "compatible_from").unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_newer_build_moves_the_store_on_while_this_one_can_use_it() {
+        let connector = connector(&PostgresServer::shared().database());
+        let this = open(&connector).await.unwrap();
+        assert_eq!(versions(&this).await, (1, 1));
+        let next = connector.connect().await.unwrap();
+        migrate(&next, "tollway", &NEXT[..2]).await.unwrap();
+        assert_eq!(versions(&next).await, (2, 1));
+        // This build goes on, and does not take the store back.
+        open(&connector).await.unwrap();
+        assert_eq!(versions(&this).await, (2, 1));
+        migrate(&next, "tollway", &NEXT).await.unwrap_err();
+        assert_eq!(versions(&next).await, (3, 3));
+        assert!(matches!(open(&connector).await, Err(LedgerError::Damaged(_))));
+    }
+
+    #[tokio::test]
+    async fn many_builds_migrate_at_once_step_by_step() {
+        let connector = connector(&PostgresServer::shared().database());
+        let all = (0..8).map(async |n| {
+            let db = connector.connect().await.unwrap();
+            migrate(&db, "tollway", &NEXT[..1 + n % 2]).await
+        });
+        for migrated in futures_util::future::join_all(all).await {
+            migrated.unwrap();
+        }
+        assert_eq!(versions(&connector.connect().await.unwrap()).await, (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_migration_waits_for_a_long_transaction_without_blocking_the_others() {
+        let connector = connector(&PostgresServer::shared().database());
+        let this = open(&connector).await.unwrap();
+        this.batch("BEGIN; SELECT 1 FROM claims").await.unwrap();
+        let next = connector.connect().await.unwrap();
+        let migrated = step(&next, "tollway", &NEXT[..2]).await.unwrap_err();
+        assert!(migrated.is_locked_out(), "{migrated}");
+        // What waited is out of the way again.
+        let other = connector.connect().await.unwrap();
+        other.batch("SELECT 1 FROM claims").await.unwrap();
+        let (migrated, done) =
+            tokio::join!(migrate(&next, "tollway", &NEXT[..2]), async { this.batch("COMMIT").await });
+        migrated.unwrap();
+        done.unwrap();
+        assert_eq!(versions(&next).await, (2, 1));
     }
 }

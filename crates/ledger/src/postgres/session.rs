@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -99,6 +100,22 @@ pub(super) struct Connector {
 impl Connector {
     /// A connection to a server that can be used, whatever is in the database.
     pub(super) async fn connect(&self) -> Result<Session, Failure> {
+        self.in_time(self.limit, self.set_up()).await
+    }
+
+    /// What `work` comes to, within a bound.
+    pub(super) async fn in_time<T>(
+        &self,
+        bound: Duration,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout(bound, work).await.unwrap_or_else(|_| {
+            let message = format!("the database did not answer within {} ms", bound.as_millis());
+            Err(LedgerError::Unavailable(message).into())
+        })
+    }
+
+    async fn set_up(&self) -> Result<Session, Failure> {
         let (client, drive) = self.address.connect().await?;
         let millis = |part: f64| format!("{}ms", self.limit.mul_f64(part).as_millis());
         let values: Values<'_> = &[&self.schema, &millis(1.0), &millis(0.5), &millis(2.0)];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, PoolError};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::failure::Failure;
@@ -52,24 +53,34 @@ pub(super) struct Store {
     pub(super) connector: Connector,
     pub(super) instance: Arc<Instance>,
     pub(super) lost: Arc<Lost>,
+    clearing: Mutex<()>,
     limit: Duration,
 }
 
 impl Store {
-    pub(super) fn new(connector: Connector, connections: usize, lost: Arc<Lost>) -> Result<Self, LedgerError> {
+    pub(super) fn new(
+        connector: Connector,
+        connections: usize,
+        lost: Arc<Lost>,
+    ) -> Result<Self, LedgerError> {
         let pool = Pool::builder(connector.clone()).max_size(connections.max(1)).build();
         let pool = pool.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let (instance, limit) = (Arc::clone(&connector.instance), connector.limit);
-        Ok(Self { pool, connector, instance, lost, limit })
+        Ok(Self { pool, connector, instance, lost, clearing: Mutex::default(), limit })
+    }
+
+    /// When a call that begins now has to have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
     }
 
     /// Does `work`, again when it was crossed by another transaction.
     pub(super) async fn run<T>(
         &self,
         kind: Kind,
+        deadline: Instant,
         work: &impl AsyncFn(&Session, &Instance) -> Result<Done<T>, Failure>,
     ) -> Result<T, Broken> {
-        let deadline = Instant::now() + self.limit;
         let (mut tries, mut lost) = (0, false);
         loop {
             let session = self.session(deadline).await.map_err(|error| Broken { error, undone: true })?;
@@ -94,7 +105,10 @@ impl Store {
                 }
                 return Err(Broken { error: lost_midway(failure, unknown), undone: !unknown });
             }
-            drop(session);
+            if failure.is_demoted() {
+                // The next connection is made to the one that writes now.
+                drop(Object::take(session));
+            }
             tries += 1;
             if !failure.is_crossed() || tries >= TRIES || Instant::now() >= deadline {
                 return Err(Broken { error: failure.into(), undone: true });
@@ -126,8 +140,11 @@ impl Store {
         drop(Object::take(session));
     }
 
-    /// Ends what may still be at work, then gives back what was left.
-    pub(super) async fn clear_up(&self) -> Result<(), LedgerError> {
+    /// Ends what may still be at work, then gives back what was left; or waits for whoever does.
+    pub(super) async fn clear_up(&self, deadline: Instant) -> Result<(), LedgerError> {
+        let Ok(_alone) = timeout_at(deadline, self.clearing.lock()).await else {
+            return Err(self.late("what calls left behind was not cleared up", false));
+        };
         let Some(mess) = self.lost.take() else { return Ok(()) };
         // Should this be cut off, the rest goes back.
         let mut rest = Rest { lost: &self.lost, mess };
@@ -138,14 +155,14 @@ impl Store {
                            AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2";
                 session.query(sql, &[&backend.pid, &backend.started]).await.map(Done::Keep)
             };
-            self.run(Kind::Read, &work).await.map_err(|broken| broken.error)?;
+            self.run(Kind::Read, deadline, &work).await.map_err(|broken| broken.error)?;
             rest.mess.backends.pop();
         }
         while let Some(left) = rest.mess.left.last().cloned() {
             let work = async |session: &Session, instance: &Instance| {
                 super::claims::give_back(session, instance, &left).await
             };
-            self.run(Kind::Single, &work).await.map_err(|broken| broken.error)?;
+            self.run(Kind::Single, deadline, &work).await.map_err(|broken| broken.error)?;
             rest.mess.left.pop();
         }
         Ok(())

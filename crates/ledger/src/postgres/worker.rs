@@ -102,8 +102,11 @@ async fn run<T>(
     work: impl AsyncFn(&Session, &Instance) -> Result<Done<T>, Failure>,
 ) -> Result<(T, Option<Guard>), LedgerError> {
     let making = guard.as_mut().is_some_and(Guard::made);
-    let broken = match clear_up(store, making).await {
-        Ok(()) => match store.run(kind, &work).await {
+    let deadline = store.deadline();
+    // Before a payment is taken, what was left has to be free.
+    let cleared = if making { store.clear_up(deadline).await } else { Ok(()) };
+    let broken = match cleared {
+        Ok(()) => match store.run(kind, deadline, &work).await {
             Ok(value) => return Ok((value, guard)),
             Err(broken) => broken,
         },
@@ -119,17 +122,12 @@ async fn run<T>(
                 Some(left) => super::claims::give_back(session, instance, left).await,
                 None => Ok(Done::Undo(())),
             };
-            if store.run(Kind::Single, &give_back).await.is_ok() {
+            if store.run(Kind::Single, deadline, &give_back).await.is_ok() {
                 guard.disarm();
             }
         }
     }
     Err(broken.error)
-}
-
-/// Before a payment is taken, what was left has to be free.
-async fn clear_up(store: &Store, making: bool) -> Result<(), LedgerError> {
-    if making { store.clear_up().await } else { Ok(()) }
 }
 
 async fn serve(
@@ -172,7 +170,7 @@ async fn open(
     lost: Arc<Lost>,
 ) -> Result<(Store, Session), LedgerError> {
     let session = schema::open(connector).await?;
-    connector.instance.enter(&session).await?;
+    connector.in_time(connector.limit, connector.instance.enter(&session)).await?;
     Ok((Store::new(connector.clone(), options.connections, lost)?, session))
 }
 
@@ -234,7 +232,7 @@ async fn clear(store: Rc<Store>, lease: Duration, mut ended: watch::Receiver<()>
             () = sleep(lease / 5) => {}
         }
         tokio::select! {
-            cleared = store.clear_up() => if let Err(error) = cleared {
+            cleared = store.clear_up(store.deadline()) => if let Err(error) = cleared {
                 tracing::debug!(%error, "what calls left behind waits");
             },
             () = farewell(&mut ended) => return,

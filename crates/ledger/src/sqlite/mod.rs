@@ -30,7 +30,8 @@ use writer::{Lane, Store};
 /// How a [`SqliteLedger`] keeps its lease.
 #[derive(Clone)]
 pub struct Options {
-    /// How long this process's claims outlive it. Renewed five times in that time.
+    /// How long what this process holds is its own after it has ended without a word: its claims, its settlements,
+    /// the accounts that it sends from. Renewed five times in that time.
     pub lease: Duration,
     /// The wall clock, in milliseconds since 1970; the same for every process that shares the file.
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,

@@ -153,6 +153,23 @@ pub async fn fa21_a_reorg_takes_back_only_its_block_and_later_ones<S: Site>(site
     assert_eq!(spent(&ledger).await, 30 + BID);
 }
 
+pub async fn fa21_what_another_carried_goes_on_after_a_reorg<S: Site>(site: &S) {
+    let ledger = site.open(&Clock::default()).await;
+    prepare(&ledger, 1).await;
+    finish(&ledger, 1, settled("their", 5)).await.unwrap();
+    ledger.reopen(&[key(1)]).await.unwrap();
+    let found = record(&ledger, 1).await;
+    assert_eq!((found.state, found.transaction), (JournalState::Broadcast, None));
+    assert_eq!(found.hash.as_deref(), Some("0xtheir"));
+    // It was told to be settled, so that it is not forgotten.
+    is_conflict(ledger.abandon_settlement(&key(1)).await);
+    assert_eq!(ledger.open(&network()).await.unwrap(), [record(&ledger, 1).await]);
+    sign(&ledger, &[], &[1], 7, "a1").await;
+    assert_eq!(record(&ledger, 1).await.hash.as_deref(), Some("0xa1"));
+    finish(&ledger, 1, settled("their", 6)).await.unwrap();
+    assert_eq!(record(&ledger, 1).await.hash.as_deref(), Some("0xtheir"));
+}
+
 pub async fn fa21_a_transaction_that_is_found_again_is_where_it_was_found_last<S: Site>(site: &S) {
     let ledger = site.open(&Clock::default()).await;
     sign(&ledger, &[1, 2], &[], 7, "a1").await;

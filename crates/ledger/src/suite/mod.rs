@@ -135,6 +135,7 @@ macro_rules! ledger_suite {
             fa21_what_is_in_final_blocks_is_final
             fa21_a_reorg_takes_back_what_is_not_final
             fa21_a_reorg_takes_back_only_its_block_and_later_ones
+            fa21_what_another_carried_goes_on_after_a_reorg
             fa21_a_transaction_that_is_found_again_is_where_it_was_found_last
             fa24_the_budget_runs_over_24_hours
             fa24_what_a_transaction_cost_takes_the_place_of_its_bid

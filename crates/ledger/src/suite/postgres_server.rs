@@ -119,7 +119,16 @@ fn template() -> PathBuf {
         std::fs::create_dir_all(&folder).unwrap();
         give_to_postgres(&folder);
         let mut initdb = as_user(&program("initdb"));
-        run(initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]));
+        run(initdb.arg("-D").arg(&data).args([
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]));
         std::fs::write(folder.join("done"), "").unwrap();
     }
     data

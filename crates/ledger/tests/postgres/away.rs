@@ -58,7 +58,11 @@ async fn fx_p1_every_call_is_refused_while_the_database_is_away_and_served_when_
     assert_eq!(ledger.settlement(&key(3)).await.unwrap(), None, "nothing that was refused is there");
     let record = ledger.settlement(&key(1)).await.unwrap().unwrap();
     assert_eq!((record.state, record.transaction), (JournalState::Signed, Some(transaction(7, "a1"))));
-    assert_eq!(ledger.lease(&network(), SIGNER).await.unwrap(), Some(lease.clone()), "it is still this process's");
+    assert_eq!(
+        ledger.lease(&network(), SIGNER).await.unwrap(),
+        Some(lease.clone()),
+        "it is still this process's"
+    );
     ledger.sent(&network(), "0xa1").await.unwrap();
     // What the failed call held went back.
     let Claim::Resume(claimed) = ledger.claim(payment(1), request("/a"), CLOSES).await.unwrap() else {
@@ -117,7 +121,9 @@ async fn fx_p1_what_was_acknowledged_survives_a_stop_in_the_middle_of_everything
                 tokio::spawn(async move { live(&ledger, first(lane), &told[at]).await })
             })
             .collect();
-        let started = |lane: u64| told[usize::try_from(lane).unwrap()].prepared.load(Ordering::SeqCst) > first(lane) + 5;
+        let started = |lane: u64| {
+            told[usize::try_from(lane).unwrap()].prepared.load(Ordering::SeqCst) > first(lane) + 5
+        };
         while !(0..LANES).all(started) {
             tokio::task::yield_now().await;
         }
@@ -156,4 +162,26 @@ async fn rs09_a_process_that_ends_while_the_database_is_away_is_dead_when_its_le
     assert!(matches!(next.claim(payment(1), request("/a"), CLOSES).await.unwrap(), Claim::Busy { .. }));
     server.execute("postgres", "UPDATE tollway.instances SET alive_until = alive_until - 60000");
     assert!(matches!(next.claim(payment(1), request("/a"), CLOSES).await.unwrap(), Claim::New(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rs09_a_process_that_was_away_for_longer_than_its_lease_can_not_act_on_what_was_taken_over() {
+    let server = PostgresServer::start(Sync::Off, &[]);
+    let away = open(&server).await;
+    let Claim::New(claimed) = away.claim(payment(1), request("/a"), CLOSES).await.unwrap() else {
+        panic!("not new")
+    };
+    let lease = away.lease(&network(), SIGNER).await.unwrap().unwrap();
+    // By the database's clock its time is over; nobody asked what time it is here.
+    server.execute("postgres", "UPDATE tollway.instances SET alive_until = alive_until - 60000");
+    let next = open(&server).await;
+    assert!(matches!(next.claim(payment(1), request("/a"), CLOSES).await.unwrap(), Claim::New(_)));
+    assert!(next.lease(&network(), SIGNER).await.unwrap().is_some());
+    assert!(matches!(away.settling(&claimed).await, Err(LedgerError::Conflict { .. })));
+    let signing = away.sign(&lease, batch(&[1], &[], transaction(0, "a1")), NOW).await;
+    assert_eq!(signing, Ok(Signing::Lost));
+    assert_eq!(away.settlement(&key(1)).await.unwrap(), None);
+    // It lives again, and takes what is free.
+    away.healthy().await.unwrap();
+    assert!(matches!(away.claim(payment(2), request("/a"), CLOSES).await.unwrap(), Claim::New(_)));
 }

@@ -71,7 +71,11 @@ proptest! {
 
 /// By the database's clock, with calls that end soon.
 fn brief() -> PostgresOptions {
-    PostgresOptions { limit: Duration::from_secs(2), lease: Duration::from_secs(60), ..PostgresOptions::default() }
+    PostgresOptions {
+        limit: Duration::from_secs(2),
+        lease: Duration::from_secs(60),
+        ..PostgresOptions::default()
+    }
 }
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {

@@ -34,7 +34,9 @@ async fn fx_p3_an_older_copy_of_the_database_is_refused_until_the_restart() {
     server.shut_down();
     server.put_back();
     server.go();
-    let Err(LedgerError::Damaged(message)) = first_answer(&ledger).await else { panic!("it was not noticed") };
+    let Err(LedgerError::Damaged(message)) = first_answer(&ledger).await else {
+        panic!("it was not noticed")
+    };
     assert!(message.contains("has lost"), "{message}");
     // For good: also what could be done there now is not.
     let claim = ledger.claim(payment(2), request("/a"), CLOSES).await;

@@ -1,6 +1,8 @@
 //! Builds that share a store.
 
-use tollway_ledger::suite::fixture::{CLOSES, NOW, SIGNER, batch, key, network, payment, request, transaction};
+use tollway_ledger::suite::fixture::{
+    CLOSES, NOW, SIGNER, batch, key, network, payment, request, transaction,
+};
 use tollway_ledger::suite::postgres_server::PostgresServer;
 use tollway_ledger::suite::{Clock, Site as _};
 use tollway_ledger::{Claim, Claims as _, Journal as _, LedgerError, PostgresLedger, Signing};

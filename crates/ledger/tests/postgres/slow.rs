@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use tollway_ledger::suite::fixture::{CLOSES, NOW, SIGNER, batch, key, network, payment, request, transaction, verified};
+use tollway_ledger::suite::fixture::{
+    CLOSES, NOW, SIGNER, batch, key, network, payment, request, transaction, verified,
+};
 use tollway_ledger::suite::postgres_server::{PostgresServer, Sync};
-use tollway_ledger::{Claim, Claims as _, Ending, Journal as _, PostgresLedger, PostgresOptions, Prepared, Signing};
+use tollway_ledger::{
+    Claim, Claims as _, Ending, Holder, Journal as _, PostgresLedger, PostgresOptions, Prepared, Signing,
+};
 
 use super::proxy::Proxy;
 use super::{Schema, brief, unavailable};
@@ -19,16 +23,40 @@ async fn fx_p2_a_call_on_a_network_that_hangs_ends_and_leaves_nothing_held() {
     let proxy = Proxy::start(&server).await;
     let options = PostgresOptions { limit: Duration::from_millis(500), ..brief() };
     let ledger = PostgresLedger::open(&proxy.url(), options).await.unwrap();
-    let Claim::New(claimed) = claim(&ledger, 1).await else { panic!("not new") };
+    let Claim::New(first) = claim(&ledger, 1).await else { panic!("not new") };
+    // All connections but the one that renews the lease, which is not asked for anything here.
     proxy.hold();
     let message = unavailable(ledger.claim(payment(2), request("/a"), CLOSES).await.map(drop));
     assert!(message.contains("not known"), "{message}");
-    // On a connection of its own: what was given up is ended there before anything is taken.
-    let Claim::New(again) = claim(&ledger, 2).await else { panic!("held by nobody") };
-    // What hung in the network arrives now, at nobody's.
-    proxy.release();
-    ledger.settling(&again).await.unwrap();
-    ledger.settling(&claimed).await.unwrap();
+    // On a connection of its own: what was given up is ended before anything is taken.
+    claim(&ledger, 3).await;
+    // What hung in the network arrives now. Were it done, nobody would have the payment, and nobody could.
+    proxy.release_the_dead().await;
+    let second = match claim(&ledger, 2).await {
+        Claim::New(second) => second,
+        other => panic!("held by nobody: {other:?}"),
+    };
+    ledger.settling(&second).await.unwrap();
+    ledger.settling(&first).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fx_p1_a_commit_whose_answer_is_lost_is_neither_success_nor_failure() {
+    let server = PostgresServer::start(Sync::Off, &[]);
+    let proxy = Proxy::start(&server).await;
+    let options = PostgresOptions { limit: Duration::from_millis(500), ..brief() };
+    let ledger = PostgresLedger::open(&proxy.url(), options).await.unwrap();
+    let lease = ledger.lease(&network(), SIGNER).await.unwrap().unwrap();
+    let sign = || ledger.sign(&lease, batch(&[1, 2], &[], transaction(7, "a1")), NOW);
+    proxy.lose_the_next_commit();
+    let message = unavailable(sign().await);
+    assert!(message.contains("not known"), "{message}");
+    // Whoever asks again finds the same transaction, and it is this process's to send.
+    let Ok(Signing::Taken(taken)) = sign().await else { panic!("taken twice") };
+    assert_eq!(taken.len(), 2);
+    for record in taken {
+        assert_eq!((record.transaction, record.holder), (Some(transaction(7, "a1")), Holder::This));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +97,8 @@ async fn fx_p2_calls_that_find_no_connection_are_refused_and_the_lease_lives_on(
     let Claim::New(claimed) = claim(&ledger, 1).await else { panic!("not new") };
 
     let lock = format!("LOCK TABLE {}.claims IN ACCESS EXCLUSIVE MODE", schema.name);
-    let (client, connection) = tokio_postgres::connect(&server.url("postgres"), tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) =
+        tokio_postgres::connect(&server.url("postgres"), tokio_postgres::NoTls).await.unwrap();
     let driving = tokio::spawn(connection);
     client.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
     let refused = (2..12).map(|n| ledger.claim(payment(n), request("/a"), CLOSES));
@@ -92,7 +121,12 @@ async fn a_hundred_payments_cost_as_many_round_trips_as_one() {
     let server = PostgresServer::start(Sync::Off, &[]);
     let proxy = Proxy::start(&server).await;
     // One connection, so that each statement is planned once, and no renewal in between.
-    let options = PostgresOptions { connections: 1, lease: Duration::from_secs(3_600), limit: Duration::from_secs(60), ..brief() };
+    let options = PostgresOptions {
+        connections: 1,
+        lease: Duration::from_secs(3_600),
+        limit: Duration::from_secs(60),
+        ..brief()
+    };
     let ledger = PostgresLedger::open(&proxy.url(), options).await.unwrap();
     let lease = ledger.lease(&network(), SIGNER).await.unwrap().unwrap();
     let mut costs = Vec::new();
@@ -105,7 +139,8 @@ async fn a_hundred_payments_cost_as_many_round_trips_as_one() {
         let before = proxy.answers();
         let prepared = ledger.prepare(&verified, true, NOW).await.unwrap();
         assert!(prepared.iter().all(|prepared| *prepared == Prepared::New));
-        let signing = ledger.sign(&lease, batch(&numbers, &[], transaction(nonce, &nonce.to_string())), NOW).await;
+        let signing =
+            ledger.sign(&lease, batch(&numbers, &[], transaction(nonce, &nonce.to_string())), NOW).await;
         assert_eq!(signing, Ok(Signing::Done));
         ledger.sent(&network(), &hash).await.unwrap();
         let finished = ledger.finish(&network(), &[], &endings, NOW).await.unwrap();

@@ -7,6 +7,7 @@ mod budgets;
 mod choice;
 mod clocks;
 mod common;
+mod extensions;
 mod faults;
 mod journal;
 mod redirects;

@@ -167,6 +167,47 @@ proptest! {
         }
     }
 
+    /// Scheme `upto`, at settlement: what is charged may be less than what was accepted and signed, and nothing else
+    /// may differ.
+    #[test]
+    fn i01_what_is_charged_is_at_most_what_was_signed_and_all_else_is_equal(
+        offer in offers(), charged in any::<u64>(), at in any::<Index>()
+    ) {
+        let offer = Offer { scheme: "upto".into(), ..offer };
+        let (payment, effects) = (payment_for(&offer), effects_of(&offer));
+        let charge = |offer: &Offer, effects: &Effects| {
+            Presented::charged(offer.clone(), payment.clone())
+                .and_then(|presented| presented.bind(effects.clone()))
+                .and_then(|bound| bound.at(NOW))
+                .map(|verified| verified.offer().amount)
+                .map_err(|refusal| refusal.reason)
+        };
+        let lowered = Offer { amount: charged.into(), ..offer.clone() };
+        let expected = if lowered.amount > offer.amount { Err(Reason::ExceedsPermitted) } else { Ok(lowered.amount) };
+        prop_assert_eq!(charge(&lowered, &effects), expected);
+        for lower in [0u64.into(), offer.amount] {
+            prop_assert_eq!(charge(&Offer { amount: lower, ..offer.clone() }, &effects), Ok(lower));
+        }
+        for (field, flipped) in flips_of(&Offer { amount: 0u64.into(), ..offer.clone() }, at) {
+            // One unit more than nothing is a charge like any other, if there is one to be had.
+            let fits = field == "amount" && flipped.amount <= offer.amount;
+            prop_assert_eq!(charge(&flipped, &effects).is_ok(), fits, "{}", field);
+        }
+        // What was signed is compared with what was accepted, not with what is charged.
+        for (field, changed) in flips_of_effects(&effects, at) {
+            prop_assert!(charge(&Offer { amount: 0u64.into(), ..offer.clone() }, &changed).is_err(), "{}", field);
+        }
+    }
+
+    #[test]
+    fn i01_only_upto_is_charged_less_than_was_accepted(offer in offers(), charged in any::<u64>()) {
+        let lowered = Offer { amount: charged.into(), ..offer.clone() };
+        let verdict = Presented::charged(lowered.clone(), payment_for(&offer));
+        let fits = lowered.amount == offer.amount || offer.scheme == "upto" && lowered.amount < offer.amount;
+        prop_assert_eq!(verdict.is_ok(), fits);
+        prop_assert_eq!(Presented::new(lowered.clone(), payment_for(&offer)).is_ok(), lowered.amount == offer.amount);
+    }
+
     #[test]
     fn i01_flipping_any_field_of_the_sellers_offer_is_refused(offer in offers(), at in any::<Index>()) {
         let (payment, effects) = (payment_for(&offer), effects_of(&offer));

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bind;
+mod charge;
 #[cfg(test)]
 mod door;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tollway_protocol::{Code, Dialect, Network, Reason, Refusal, Retry, Verdict};
 
-const DIALECTS: [Dialect; 3] = [Dialect::Core, Dialect::ExactEvm, Dialect::ExactEvmV1];
+const DIALECTS: [Dialect; 5] = Dialect::ALL;
 
 /// Codes that two rows write in one dialect, on purpose: the specification has `invalid_scheme` both
 /// for a scheme that isn't served and for one that isn't the offer's. It is read as the former;
@@ -13,12 +13,7 @@ const DIALECTS: [Dialect; 3] = [Dialect::Core, Dialect::ExactEvm, Dialect::Exact
 const SHARED: [&str; 1] = ["invalid_scheme"];
 
 fn spellings(reason: &Reason) -> Vec<&'static str> {
-    let row = reason.row();
-    [Some(row.core), row.exact_evm, row.exact_evm_v1]
-        .into_iter()
-        .flatten()
-        .chain(row.also.iter().copied())
-        .collect()
+    reason.row().spellings().collect()
 }
 
 #[test]
@@ -61,7 +56,7 @@ fn every_row_has_help_a_status_and_a_retry_rule_that_agree() {
     for reason in Reason::ALL {
         let row = reason.row();
         assert!(row.help.len() > 15 && row.help.ends_with('.'), "{reason:?}");
-        assert!(matches!(row.http, 400 | 402 | 409 | 412 | 503), "{reason:?}: {}", row.http);
+        assert!(matches!(row.http, 400 | 402 | 409 | 412 | 500 | 503), "{reason:?}: {}", row.http);
         assert_eq!(row.http == 503, matches!(reason, Reason::SettlementPending) || row.retry == Retry::Later);
     }
 }
@@ -147,19 +142,42 @@ const REFERENCE: &[&str] = &[
     "invalid_permit2_owner",
     "invalid_permit2_destination",
     "invalid_permit2_amount",
+    "invalid_eip2612_extension_format",
+    "eip2612_from_mismatch",
+    "eip2612_asset_mismatch",
+    "eip2612_spender_not_permit2",
+    "eip2612_deadline_expired",
+    "invalid_erc20_approval_extension_format",
+    "erc20_approval_from_mismatch",
+    "erc20_approval_asset_mismatch",
+    "erc20_approval_spender_not_permit2",
+    "erc20_approval_tx_parse_failed",
+    "erc20_approval_tx_wrong_target",
+    "erc20_approval_tx_wrong_selector",
+    "erc20_approval_tx_wrong_spender",
+    "erc20_approval_tx_invalid_calldata",
+    "erc20_approval_tx_signer_mismatch",
+    "erc20_approval_tx_invalid_signature",
+    "erc20_approval_tx_failed",
+    "erc20_approval_broadcast_failed",
+    "invalid_upto_evm_scheme",
+    "invalid_upto_evm_network_mismatch",
+    "upto_facilitator_mismatch",
+    "upto_amount_exceeds_permitted",
+    "upto_unauthorized_facilitator",
+    "invalid_upto_evm_payload_settlement_exceeds_amount",
+    "invalid_upto_evm_transaction_failed",
+    "invalid_upto_evm_failed_to_get_network_config",
 ];
 
-/// Said without a cause ("Settlement failed"), or about extensions that this version does not send
-/// (gas sponsoring): kept as they came, and never taken for leave to pay again.
+/// Said without a cause ("Settlement failed"), or about schemes and extensions that this version does not have: kept as
+/// they came, and never taken for leave to pay again.
 const UNKNOWN: &[&str] = &[
     "Settlement failed",
     "Payment verification failed",
     "Settlement aborted: hook",
-    "invalid_eip2612_extension_format",
-    "eip2612_from_mismatch",
-    "eip2612_deadline_expired",
-    "erc20_approval_tx_failed",
-    "erc20_approval_broadcast_failed",
+    "invalid_batch_settlement_evm_channel_busy",
+    "invalid_siwx_expired",
 ];
 
 #[test]
@@ -207,4 +225,23 @@ fn a_refusal_becomes_a_verdict_in_its_dialect() {
     assert_eq!(evm.invalid_reason.unwrap().as_str(), "invalid_exact_evm_insufficient_balance");
     assert_eq!((evm.is_valid, evm.payer.as_deref()), (false, Some("0xabc")));
     assert_eq!(Dialect::of("exact", &Network::named("solana").unwrap()), Dialect::Core);
+}
+
+#[test]
+fn permit2_and_upto_are_refused_in_the_codes_of_the_published_sdks() {
+    let mut offer: tollway_protocol::Offer = crate::samples::offer();
+    assert_eq!(Dialect::of_offer(&offer), Dialect::ExactEvm);
+    offer.extra = offer.extra.with("assetTransferMethod", "permit2");
+    let code =
+        |offer: &tollway_protocol::Offer, reason: Reason| reason.code(Dialect::of_offer(offer)).to_string();
+    assert_eq!(code(&offer, Reason::AllowanceRequired), "permit2_allowance_required");
+    assert_eq!(Reason::AllowanceRequired.row().http, 412);
+    assert_eq!(code(&offer, Reason::InsufficientBalance), "permit2_insufficient_balance");
+    assert_eq!(code(&offer, Reason::AlreadyUsed), "permit2_invalid_nonce");
+    assert_eq!(code(&offer, Reason::TransactionFailed), "invalid_exact_evm_transaction_failed");
+    offer.scheme = "upto".into();
+    assert_eq!(code(&offer, Reason::Expired), "permit2_deadline_expired");
+    assert_eq!(code(&offer, Reason::TransactionFailed), "invalid_upto_evm_transaction_failed");
+    assert_eq!(code(&offer, Reason::ExceedsPermitted), "invalid_upto_evm_payload_settlement_exceeds_amount");
+    assert_eq!(code(&offer, Reason::FacilitatorMismatch), "upto_facilitator_mismatch");
 }

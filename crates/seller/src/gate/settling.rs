@@ -3,9 +3,9 @@
 use tollway_ledger::{Claimed, is_transaction};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::FacilitatorError;
-use tollway_protocol::{Reason, Settlement};
+use tollway_protocol::{PaymentRequest, Reason, Settlement};
 
-use super::{Answer, Closing, Effect, Identity, Refused, State, failed, finish, is_payer, refuse, request};
+use super::{Answer, Closing, Effect, Identity, Refused, State, failed, finish, is_payer, refuse};
 
 /// The longest `extra` and `extensions` that are kept of a facilitator's answer, each in bytes of JSON.
 const MAX_ADDED: usize = 2048;
@@ -13,6 +13,8 @@ const MAX_ADDED: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Settling {
     claimed: Claimed,
+    /// What the facilitator is asked, also a second time.
+    request: Box<PaymentRequest>,
     /// Whether the handler has run.
     ran: bool,
     /// The transaction of an earlier answer.
@@ -24,9 +26,9 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    pub(super) fn new(claimed: Claimed, ran: bool, attempted: bool) -> Self {
+    pub(super) fn new(claimed: Claimed, request: Box<PaymentRequest>, ran: bool, attempted: bool) -> Self {
         let transaction = claimed.transaction().map(str::to_owned);
-        Self { claimed, ran, transaction, attempted, asked_again: false }
+        Self { claimed, request, ran, transaction, attempted, asked_again: false }
     }
 
     pub(super) fn answered(self: Box<Self>, answer: Result<Settlement, FacilitatorError>) -> (State, Effect) {
@@ -81,7 +83,7 @@ impl Settling {
         }
         if settlement.transaction.is_some() && !self.asked_again {
             self.asked_again = true;
-            let request = Box::new(request(&self.claimed));
+            let request = self.request.clone();
             return (State::Settling(self), Effect::Settle(request));
         }
         self.unknown("the settlement is under way")
@@ -132,6 +134,26 @@ fn precedes_broadcast(reason: &Reason) -> bool {
             | Reason::FactoryNotAllowed
             | Reason::InsufficientBalance
             | Reason::AllowanceRequired
+            | Reason::SpenderMismatch
+            | Reason::FacilitatorMismatch
+            | Reason::ExceedsPermitted
+            | Reason::PermitForm
+            | Reason::PermitOwner
+            | Reason::PermitAsset
+            | Reason::PermitSpender
+            | Reason::PermitExpired
+            | Reason::PermitAmount
+            | Reason::ApprovalForm
+            | Reason::ApprovalOwner
+            | Reason::ApprovalAsset
+            | Reason::ApprovalSpender
+            | Reason::ApprovalUnreadable
+            | Reason::ApprovalTarget
+            | Reason::ApprovalSelector
+            | Reason::ApprovalCallee
+            | Reason::ApprovalCalldata
+            | Reason::ApprovalSigner
+            | Reason::ApprovalSignature
             | Reason::AssetNotDeployed
             | Reason::TransferNotSupported
             | Reason::SimulationFailed

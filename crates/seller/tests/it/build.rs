@@ -36,7 +36,7 @@ async fn wrong_prices_and_accounts_are_reported_when_the_route_is_built() {
     assert!(matches!(wrong(Terms::new("nowhere", SELLER, "$1")), TermsError::Network(_)));
     assert!(matches!(wrong(Terms::new("solana", SELLER, "$1")), TermsError::NoScheme { .. }));
     assert!(matches!(
-        wrong(Terms::new("base-sepolia", SELLER, "$1").scheme("upto")),
+        wrong(Terms::new("base-sepolia", SELLER, "$1").scheme("later")),
         TermsError::NoScheme { .. }
     ));
     assert!(matches!(

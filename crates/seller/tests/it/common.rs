@@ -78,6 +78,28 @@ impl SellerScheme for Plain {
     }
 }
 
+/// The same for scheme `upto`: the payload's amount is a ceiling.
+pub(crate) struct Metered;
+
+impl SellerScheme for Metered {
+    fn scheme(&self) -> &str {
+        "upto"
+    }
+    fn supports(&self, network: &Network) -> bool {
+        Plain.supports(network)
+    }
+    fn offer(&self, ask: &Ask, kind: &Kind) -> Result<Offer, AskError> {
+        Ok(Offer { scheme: "upto".into(), ..Plain.offer(ask, kind)? })
+    }
+    fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
+        Ok(Effects { scheme: "upto".into(), ..Plain.effects(presented)? })
+    }
+    fn extensions(&self, _: &Offer, supported: &[String]) -> Object {
+        let entries = supported.iter().map(|key| (key.clone(), json!({"info": {"version": "1"}})));
+        Object(entries.collect())
+    }
+}
+
 /// What the facilitator does instead of the honest thing.
 #[derive(Clone)]
 pub(crate) enum Fault {
@@ -97,6 +119,8 @@ pub(crate) struct Script {
     pub(crate) asked_to_settle: AtomicUsize,
     /// Payments that were charged, by nonce: the money.
     pub(crate) charged: Mutex<BTreeMap<String, String>>,
+    /// How much of each metered one, by nonce: what it was first asked for.
+    pub(crate) amounts: Mutex<BTreeMap<String, Amount>>,
     /// While set, settlements wait for `go`.
     pub(crate) hold: AtomicBool,
     pub(crate) entered: Notify,
@@ -134,11 +158,17 @@ impl Facilitator for Script {
         let payload = &request.payment_payload.payload;
         let honest = |charged: &Self| {
             let mut charged = charged.charged.lock().unwrap();
-            let transaction =
-                charged.entry(payload.str("nonce").unwrap().into()).or_insert(format!("0x{count:064x}"));
+            let nonce = payload.str("nonce").unwrap();
+            let transaction = charged.entry(nonce.into()).or_insert(format!("0x{count:064x}"));
+            let mut amount = None;
+            if request.payment_requirements.scheme == "upto" {
+                let asked = request.payment_requirements.amount;
+                amount = Some(*self.amounts.lock().unwrap().entry(nonce.into()).or_insert(asked));
+            }
             Settlement {
                 payer: payload.str("from").map(str::to_owned),
-                transaction: Some(transaction.clone()),
+                transaction: (amount != Some(Amount::ZERO)).then(|| transaction.clone()),
+                amount,
                 ..Settlement::new(true, request.payment_requirements.network.clone())
             }
         };
@@ -174,14 +204,17 @@ impl Facilitator for Script {
 }
 
 pub(crate) fn supported() -> Supported {
-    let kind = |network: &str| Kind {
+    let kind = |scheme: &str, network: &str| Kind {
         x402_version: 2,
-        scheme: "exact".into(),
+        scheme: scheme.into(),
         network: network.into(),
         extra: Object::new(),
         unknown: Object::new(),
     };
-    Supported { kinds: vec![kind(NETWORK), kind("eip155:10143")], ..Supported::default() }
+    Supported {
+        kinds: vec![kind("exact", NETWORK), kind("exact", "eip155:10143"), kind("upto", NETWORK)],
+        ..Supported::default()
+    }
 }
 
 /// A seller with its doubles.
@@ -212,6 +245,7 @@ impl Shop {
             .facilitator(script.clone())
             .ledger(ledger.clone())
             .scheme(Arc::new(Plain))
+            .scheme(Arc::new(Metered))
             .pay_to("base-sepolia", SELLER)
             .limits(limits())
             .clock(|| UnixTime(NOW));

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use tollway_ledger::{Claims, RequestId, SqliteLedger};
 use tollway_protocol::bind::Presented;
-use tollway_protocol::door::UnixTime;
+use tollway_protocol::charge::Charge;
+use tollway_protocol::door::{Amount, UnixTime};
 use tollway_protocol::scheme::{Ask, FacilitatorError, SellerScheme};
 use tollway_protocol::{Code, Network, PaymentRequest, Settlement, Verdict};
 use tollway_seller::gate::{Answer, Closing, Effect, Event, Gate};
@@ -36,6 +37,8 @@ struct Turn {
     cut: usize,
     /// At this step an event that does not belong there comes in.
     wrong: Option<(usize, usize)>,
+    /// What the handler charges, of 10,000.
+    charge: Option<u64>,
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -61,14 +64,25 @@ fn turn() -> impl Strategy<Value = Turn> {
         prop::collection::vec(settle, 2),
         prop_oneof![3 => Just(99usize), 1 => 0usize..9],
         prop::option::weighted(0.1, (0usize..8, 0usize..6)),
+        prop::sample::select(vec![None, Some(0), Some(1), Some(9_999), Some(10_000), Some(10_001)]),
     )
-        .prop_map(|(valid, handler, settle, cut, wrong)| Turn { valid, handler, settle, cut, wrong })
+        .prop_map(|(valid, handler, settle, cut, wrong, charge)| Turn {
+            valid,
+            handler,
+            settle,
+            cut,
+            wrong,
+            charge,
+        })
 }
 
 /// One payment's truth.
 #[derive(Default)]
 struct World {
+    metered: bool,
     charged: bool,
+    /// How much, when it is metered: what was asked for first.
+    amount: Option<Amount>,
     delivered: u32,
 }
 
@@ -76,7 +90,15 @@ impl World {
     fn settle(&mut self, what: Settle, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {
         use Settle::*;
         let network = request.payment_requirements.network.clone();
-        let success = Settlement { transaction: Some(DEAD.into()), ..Settlement::new(true, network.clone()) };
+        let asked = request.payment_requirements.amount;
+        if self.metered && !self.charged {
+            self.amount = Some(asked);
+        }
+        let success = Settlement {
+            transaction: (self.amount != Some(Amount::ZERO)).then(|| DEAD.into()),
+            amount: self.amount,
+            ..Settlement::new(true, network.clone())
+        };
         let refusal = |code: &str| Settlement {
             error_reason: Some(Code::new(code)),
             ..Settlement::new(false, network.clone())
@@ -107,7 +129,7 @@ fn wrong_event(which: usize, network: &Network) -> Event {
     let success = Settlement { transaction: Some(DEAD.into()), ..Settlement::new(true, network.clone()) };
     let down = || tollway_ledger::LedgerError::Unavailable("down".into());
     match which {
-        0 => Event::Ran { success: true },
+        0 => Event::Ran { success: true, charge: Some(Charge::Atomic(0.into())) },
         1 => Event::Verified(Ok(Verdict { is_valid: true, ..Verdict::default() })),
         2 => Event::Settled(Ok(success)),
         3 => Event::Claimed(Err(down())),
@@ -126,9 +148,10 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
         max_timeout_seconds: 300,
         extra: Default::default(),
     };
-    let offer = Plain.offer(&ask, &supported().kinds[0]).unwrap();
+    let scheme: &dyn SellerScheme = if world.metered { &Metered } else { &Plain };
+    let offer = scheme.offer(&ask, &supported().kinds[0]).unwrap();
     let presented = Presented::new(offer.clone(), payment(&offer, "0x01")).unwrap();
-    let effects = Plain.effects(&presented).unwrap();
+    let effects = scheme.effects(&presented).unwrap();
     let bound = presented.bind(effects).unwrap();
 
     let (mut gate, mut effect) = Gate::open(bound, RequestId::of(&[b"GET", b"/weather"]), UnixTime(NOW), 60);
@@ -186,7 +209,8 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
             }),
             Effect::Run => {
                 failed = !turn.handler;
-                Event::Ran { success: turn.handler }
+                let charge = turn.charge.map(|charge| Charge::Atomic(charge.into()));
+                Event::Ran { success: turn.handler, charge }
             }
             Effect::Mark(claimed) => {
                 marked = true;
@@ -196,6 +220,10 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
             Effect::Settle(request) => {
                 assert!(!failed, "i04: no settlement after a handler that failed");
                 assert!(marked || resumed, "the ledger knows before the facilitator is asked");
+                let asked = request.payment_requirements.amount;
+                let due = turn.charge.filter(|_| world.metered).map_or(offer.amount, Amount::from);
+                assert_eq!(asked, due, "what the handler charges, and for exact the price");
+                assert!(asked <= offer.amount, "never more than was agreed to");
                 settles += 1;
                 assert!(settles <= 2, "rs07: at most one question more");
                 Event::Settled(world.settle(turn.settle[settles - 1], &request))
@@ -236,6 +264,9 @@ async fn present(ledger: &SqliteLedger, world: &mut World, turn: &Turn) {
                         if world.charged {
                             assert_ne!(refused.refusal.reason.row().http, 402, "rs08: {:?}", refused.refusal);
                         }
+                        let overcharged =
+                            refused.refusal.reason == tollway_protocol::Reason::ExceedsPermitted;
+                        assert!(!overcharged || world.metered && turn.charge > Some(10_000));
                     }
                 }
                 return;
@@ -249,18 +280,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn i01_i02_i03_i04_i05_no_sequence_of_faults_and_retries_serves_twice_or_unpaid_or_loses_a_payment(
-        turns in prop::collection::vec(turn(), 1..8)
+        turns in prop::collection::vec(turn(), 1..8),
+        metered in any::<bool>()
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let ledger = SqliteLedger::memory().unwrap();
-            let mut world = World::default();
+            let mut world = World { metered, ..World::default() };
             for turn in &turns {
                 present(&ledger, &mut world, turn).await;
                 assert!(world.delivered <= 1, "i02");
             }
             // When all goes well at last, what was charged is delivered.
-            let well = Turn { valid: Some(true), handler: true, settle: vec![Settle::Succeed; 2], cut: 99, wrong: None };
+            let well = Turn { valid: Some(true), handler: true, settle: vec![Settle::Succeed; 2], cut: 99, wrong: None, charge: None };
             present(&ledger, &mut world, &well).await;
             assert_eq!(world.delivered, 1, "i03");
         });

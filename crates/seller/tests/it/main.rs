@@ -16,6 +16,7 @@ mod gate;
 mod http_facilitator;
 mod ledger;
 mod malformed;
+mod metered;
 mod paid;
 mod recall;
 mod unpaid;

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use pool::Pool;
 pub use transport::{Http, Transport, Unanswered};
-pub(crate) use types::{Block, Call, FeeHistory, FoundLog, Receipt, gwei};
+pub(crate) use types::{Block, Call, Carried, FeeHistory, FoundLog, Receipt, gwei};
 
 /// Why a call gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,8 @@ pub(crate) enum RpcError {
         code: i64,
         /// The node's text, bounded.
         message: String,
+        /// What the call reverted with, bounded; empty when the node gives nothing.
+        data: Bytes,
     },
 }
 
@@ -65,6 +67,8 @@ struct Answer<'a> {
 struct Told {
     code: i64,
     message: String,
+    #[serde(default)]
+    data: Option<serde_json::Value>,
 }
 
 /// One call of several that are made together.
@@ -88,6 +92,25 @@ impl Ask {
 
     pub(crate) fn nonce(address: Address) -> Self {
         Self { method: "eth_getTransactionCount", params: serde_json::json!([address, "latest"]) }
+    }
+
+    pub(crate) fn balance(address: Address) -> Self {
+        Self { method: "eth_getBalance", params: serde_json::json!([address, "latest"]) }
+    }
+
+    pub(crate) fn code(address: Address) -> Self {
+        Self { method: "eth_getCode", params: serde_json::json!([address, "latest"]) }
+    }
+
+    pub(crate) fn call(call: &Call) -> Self {
+        Self { method: "eth_call", params: serde_json::json!([call, "latest"]) }
+    }
+
+    pub(crate) fn logs(addresses: &[Address], topics: &serde_json::Value, from_block: u64) -> Self {
+        let filter = serde_json::json!([{
+            "address": addresses, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
+        }]);
+        Self { method: "eth_getLogs", params: filter }
     }
 }
 
@@ -288,12 +311,25 @@ fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, RpcError> {
 
 fn result<'a>(answer: &Answer<'a>) -> Result<&'a str, RpcError> {
     match &answer.error {
-        Some(Told { code, message }) => Err(RpcError::Refused {
+        Some(Told { code, message, data }) => Err(RpcError::Refused {
             code: *code,
             message: message.chars().filter(|c| !c.is_control()).take(200).collect(),
+            data: data.as_ref().map(reverted).unwrap_or_default(),
         }),
         None => Ok(answer.result.map_or("null", RawValue::get)),
     }
+}
+
+/// The most of a revert's data that is read, in bytes.
+const MAX_REVERT: usize = 1_024;
+
+/// What a call reverted with: hex, which some nodes put behind a word, or into a member of its own.
+fn reverted(data: &serde_json::Value) -> Bytes {
+    let text = data.as_str().or_else(|| data.get("data")?.as_str()).unwrap_or_default();
+    let hex = text.find("0x").and_then(|at| text.get(at..)).unwrap_or_default();
+    let end = hex.len().min(MAX_REVERT * 2 + 2);
+    let bytes = hex.get(..end).and_then(|hex| alloy_primitives::hex::decode(hex).ok());
+    bytes.unwrap_or_default().into()
 }
 
 /// The answers to `count` calls in their order; None unless there is exactly one for each.

@@ -60,6 +60,8 @@ pub(crate) struct Block {
     pub(crate) hash: Option<B256>,
     #[serde(default)]
     pub(crate) parent_hash: Option<B256>,
+    #[serde(default)]
+    pub(crate) base_fee_per_gas: Option<U256>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -74,6 +76,19 @@ pub(crate) struct FeeHistory {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FoundLog {
+    pub(crate) address: Address,
     pub(crate) topics: Vec<B256>,
+    pub(crate) data: Bytes,
+    #[serde(default)]
+    pub(crate) block_number: Option<U64>,
     pub(crate) transaction_hash: Option<B256>,
+}
+
+/// A transaction, as far as it tells what it calls.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Carried {
+    pub(crate) hash: B256,
+    #[serde(default)]
+    pub(crate) to: Option<Address>,
+    pub(crate) input: Bytes,
 }

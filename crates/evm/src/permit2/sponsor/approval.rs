@@ -112,14 +112,20 @@ impl Approval {
             return Err(unreadable("the approval's transaction has a value"));
         }
         if transaction.to() != Some(permit.token) {
-            return Err((Reason::ApprovalTarget, "the approval's transaction does not go to the asset".into()));
+            return Err((
+                Reason::ApprovalTarget,
+                "the approval's transaction does not go to the asset".into(),
+            ));
         }
         self.check_call(permit, transaction.input())?;
         let signer = transaction.recover_signer().map_err(|_| {
             (Reason::ApprovalSignature, "the approval's transaction has no good signature".to_owned())
         })?;
         if signer != permit.owner {
-            return Err((Reason::ApprovalSigner, format!("the approval's transaction is signed by {signer}")));
+            return Err((
+                Reason::ApprovalSigner,
+                format!("the approval's transaction is signed by {signer}"),
+            ));
         }
         Ok(ApprovalTransaction {
             hash: *transaction.tx_hash(),

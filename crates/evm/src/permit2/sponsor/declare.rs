@@ -19,7 +19,13 @@ pub fn declaration(key: &str) -> Option<Value> {
         ),
         _ => return None,
     };
-    let members = [("from", ADDRESS), ("asset", ADDRESS), ("spender", ADDRESS), ("amount", NUMBER), ("version", DOTTED)];
+    let members = [
+        ("from", ADDRESS),
+        ("asset", ADDRESS),
+        ("spender", ADDRESS),
+        ("amount", NUMBER),
+        ("version", DOTTED),
+    ];
     let members = members.iter().chain(own);
     let properties: serde_json::Map<String, Value> = members
         .clone()

@@ -49,7 +49,9 @@ impl Permit2612 {
     /// # Errors
     /// [`Reason::PermitForm`], naming the member.
     pub fn of(payment: &Payment) -> Result<Option<Self>, Refusal> {
-        let Some(info) = answer::<Info>(payment, PERMIT_EXTENSION, &Reason::PermitForm)? else { return Ok(None) };
+        let Some(info) = answer::<Info>(payment, PERMIT_EXTENSION, &Reason::PermitForm)? else {
+            return Ok(None);
+        };
         let wrong = |member, error: &dyn std::fmt::Display| {
             unread(payment, PERMIT_EXTENSION, &Reason::PermitForm, member, error)
         };
@@ -79,7 +81,10 @@ impl Permit2612 {
         } else if self.spender != PERMIT2 {
             Err((Reason::PermitSpender, format!("the permit is for {}", self.spender)))
         } else if self.value != permit.amount {
-            Err((Reason::PermitAmount, format!("the permit is for {}, the payment for {}", self.value, permit.amount)))
+            Err((
+                Reason::PermitAmount,
+                format!("the permit is for {}, the payment for {}", self.value, permit.amount),
+            ))
         } else if self.deadline < U256::from(least.0) {
             Err((Reason::PermitExpired, format!("the permit ends at {}, it is {now}", self.deadline)))
         } else {

@@ -91,9 +91,8 @@ impl<'a> Ends<'a> {
         ending: &'a Ending,
         head: Option<&mut Head>,
     ) -> Result<(), LedgerError> {
-        let refuse = |found: String, expected| {
-            Err(LedgerError::Conflict { key: key.to_string(), found, expected })
-        };
+        let refuse =
+            |found: String, expected| Err(LedgerError::Conflict { key: key.to_string(), found, expected });
         let expected = "unfinished, or ended the same way";
         let Some(head) = head else { return refuse("not there".into(), expected) };
         if head.network != network.as_str() {
@@ -120,7 +119,8 @@ impl<'a> Ends<'a> {
 
     async fn write(self, db: &Session, now: UnixTime) -> Result<(), Failure> {
         if !self.first.is_empty() {
-            let sql = "UPDATE settlements s SET state = e.state, hash = e.hash, block = e.block, reason = e.reason,
+            let sql =
+                "UPDATE settlements s SET state = e.state, hash = e.hash, block = e.block, reason = e.reason,
                            message = e.message, is_final = (e.state = 'failed'), ended = $7, holder = NULL
                        FROM unnest($1::int8[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::text[])
                            AS e (id, state, hash, block, reason, message)
@@ -133,8 +133,7 @@ impl<'a> Ends<'a> {
             let blocks: Vec<_> = self.first.iter().map(|(_, end)| end.block).collect();
             let (hashes, reasons) = (column(|end| end.hash), column(|end| end.reason));
             let messages = column(|end| end.message);
-            let values: Values<'_> =
-                &[&ids, &states, &hashes, &blocks, &reasons, &messages, &stored(now.0)];
+            let values: Values<'_> = &[&ids, &states, &hashes, &blocks, &reasons, &messages, &stored(now.0)];
             db.execute(sql, values).await?;
         }
         if !self.later.is_empty() {

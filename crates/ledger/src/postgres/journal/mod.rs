@@ -15,11 +15,11 @@ use tollway_protocol::Network;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 
+use super::PostgresLedger;
 use super::failure::Failure;
 use super::instance::Instance;
 use super::session::Session;
 use super::store::{Done, Kind};
-use super::PostgresLedger;
 use crate::LedgerError;
 use crate::journal::{Attempt, Batch, Ending, Filter, Journal, Lease, Mined, Prepared, Record, Signing};
 
@@ -68,7 +68,8 @@ impl Journal for PostgresLedger {
         now: UnixTime,
     ) -> Result<Vec<Prepared>, LedgerError> {
         let new = payments.iter().map(take::New::of).collect::<Result<Vec<_>, _>>()?;
-        self.whole(async move |db: &Session, me: &Instance| take::prepare(db, me, &new, held, now).await).await
+        self.whole(async move |db: &Session, me: &Instance| take::prepare(db, me, &new, held, now).await)
+            .await
     }
 
     async fn sign(&self, lease: &Lease, batch: Batch, now: UnixTime) -> Result<Signing, LedgerError> {
@@ -136,8 +137,7 @@ impl Journal for PostgresLedger {
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         let network = network.clone();
-        let work =
-            async move |db: &Session, me: &Instance| signers::take_over(db, me, &network, limit).await;
+        let work = async move |db: &Session, me: &Instance| signers::take_over(db, me, &network, limit).await;
         self.whole(async move |db: &Session, me: &Instance| work(db, me).await.map(Done::Keep)).await
     }
 

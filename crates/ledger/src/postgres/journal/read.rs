@@ -112,7 +112,9 @@ pub(super) async fn settlements(
     me: &Instance,
     keys: &[&PaymentKey],
 ) -> Result<Vec<Record>, Failure> {
-    let sql = records!("JOIN unnest($3::text[]) WITH ORDINALITY AS u (key, place) ON u.key = s.key ORDER BY u.place");
+    let sql = records!(
+        "JOIN unnest($3::text[]) WITH ORDINALITY AS u (key, place) ON u.key = s.key ORDER BY u.place"
+    );
     records(db, sql, &[&me.id(), &me.clock(), &texts(keys.iter().copied())]).await
 }
 
@@ -191,8 +193,13 @@ pub(super) async fn nonces(
     attempts(db, sql, &[&network.as_str(), &signer, &stored(first)]).await
 }
 
-pub(super) async fn next_nonce(db: &Session, network: &Network, signer: &str) -> Result<Option<u64>, Failure> {
-    let sql = "SELECT max(nonce) AS highest FROM transactions WHERE network = $1 AND lower(signer) = lower($2)";
+pub(super) async fn next_nonce(
+    db: &Session,
+    network: &Network,
+    signer: &str,
+) -> Result<Option<u64>, Failure> {
+    let sql =
+        "SELECT max(nonce) AS highest FROM transactions WHERE network = $1 AND lower(signer) = lower($2)";
     let row = db.row(sql, &[&network.as_str(), &signer]).await?;
     let highest: Option<i64> = row.map(|row| get(&row, "highest")).transpose()?.flatten();
     Ok(highest.map(|nonce| unsigned(nonce).saturating_add(1)))

@@ -131,7 +131,7 @@ pub(in super::super) fn page(
     let since = seconds(filter.since);
     // So that a look at the last days does not read all that was before them.
     let after = if after == 0 && since > 0 {
-        let sql = "SELECT min(id) FROM settlements WHERE created >= ?1";
+        let sql = "SELECT min(id) FROM settlements INDEXED BY settlements_by_time WHERE created >= ?1";
         let first: Option<i64> = connection.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
         let Some(first) = first else { return Ok(Vec::new()) };
         first.saturating_sub(1)

@@ -38,7 +38,8 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) order: u64,
-    pub(super) held: bool,
+    /// The number of the process that holds it.
+    pub(super) holder: Option<usize>,
     pub(super) state: JournalState,
     /// The hash that it was told under when it ended.
     pub(super) told: Option<String>,
@@ -55,6 +56,8 @@ impl Entry {
 /// A batch as an operation names it.
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
+    /// The process that asks.
+    pub(super) process: usize,
     pub(super) leased: bool,
     pub(super) new: &'a [u64],
     pub(super) again: &'a [u64],
@@ -86,13 +89,13 @@ impl Books {
         NOW.plus(self.hour * 3_600)
     }
 
-    pub(super) fn take(&mut self, n: u64, held: bool) -> bool {
+    pub(super) fn take(&mut self, n: u64, holder: Option<usize>) -> bool {
         if self.entries.contains_key(&n) {
             return false;
         }
         self.taken += 1;
         let state = JournalState::Prepared;
-        let entry = Entry { order: self.taken, held, state, told: None, block: None, is_final: false };
+        let entry = Entry { order: self.taken, holder, state, told: None, block: None, is_final: false };
         self.entries.insert(n, entry);
         true
     }
@@ -102,8 +105,10 @@ impl Books {
         self.carriers.iter().filter(move |carrier| carrier.members.contains(&n))
     }
 
-    pub(super) fn unfinished(&self, n: u64) -> bool {
-        self.entries.get(&n).is_some_and(|entry| !entry.is_finished())
+    /// Whether the process may sign for the payment.
+    fn may_sign(&self, n: u64, process: usize) -> bool {
+        let may = |entry: &Entry| !entry.is_finished() && entry.holder.is_none_or(|holder| holder == process);
+        self.entries.get(&n).is_some_and(may)
     }
 
     pub(super) fn spent(&self) -> u64 {
@@ -128,7 +133,7 @@ impl Books {
             known.nonce != asked.nonce
                 || known.members.iter().copied().collect::<BTreeSet<_>>() != all().collect()
         });
-        if !asked.again.iter().all(|n| self.unfinished(*n))
+        if !asked.again.iter().all(|n| self.may_sign(*n, asked.process))
             || asked.new.iter().any(|n| asked.again.contains(n))
             || under.iter().any(|carrier| carrier.mined.is_some())
             || all().any(|n| stranger(&n))
@@ -145,7 +150,7 @@ impl Books {
             self.record(asked, extra);
         }
         for n in asked.again {
-            self.entries.get_mut(n).unwrap().held = true;
+            self.entries.get_mut(n).unwrap().holder = Some(asked.process);
         }
         Expected::Is(Signing::Done)
     }
@@ -156,7 +161,7 @@ impl Books {
         }
         let members: Vec<_> = asked.new.iter().chain(asked.again).copied().collect();
         for n in &members {
-            self.take(*n, true);
+            self.take(*n, Some(asked.process));
             let entry = self.entries.get_mut(n).unwrap();
             (entry.state, entry.told) = (JournalState::Signed, None);
         }
@@ -216,11 +221,11 @@ impl Books {
             return same;
         }
         (entry.state, entry.told, entry.block) = (state, Some(tag.clone()), block);
-        (entry.held, entry.is_final) = (false, state == JournalState::Failed);
+        (entry.holder, entry.is_final) = (None, state == JournalState::Failed);
         true
     }
 
-    pub(super) fn take_back(&mut self, keys: &[u64]) -> bool {
+    pub(super) fn take_back(&mut self, keys: &[u64], process: usize) -> bool {
         let may = |n| {
             let entry: Option<&Entry> = self.entries.get(n);
             entry.is_some_and(|entry| entry.state == JournalState::Settled && !entry.is_final)
@@ -231,7 +236,7 @@ impl Books {
         for n in keys {
             let entry = self.entries.get_mut(n).unwrap();
             let from = entry.block.take();
-            (entry.state, entry.held) = (JournalState::Broadcast, true);
+            (entry.state, entry.holder) = (JournalState::Broadcast, Some(process));
             for at in 0..self.carriers.len() {
                 let carrier = &self.carriers[at];
                 if carrier.members.contains(n) && carrier.mined.is_some_and(|(block, _)| Some(block) >= from)
@@ -258,9 +263,11 @@ impl Books {
         count
     }
 
-    pub(super) fn abandon(&mut self, n: u64) -> bool {
+    pub(super) fn abandon(&mut self, n: u64, process: usize) -> bool {
         let Some(entry) = self.entries.get(&n) else { return true };
-        let may = entry.state == JournalState::Prepared && self.history(n).next().is_none();
+        let may = entry.state == JournalState::Prepared
+            && self.history(n).next().is_none()
+            && entry.holder.is_none_or(|holder| holder == process);
         if may {
             self.entries.remove(&n);
         }
@@ -274,11 +281,15 @@ impl Books {
         all
     }
 
-    pub(super) fn take_over(&mut self, limit: usize) -> Vec<u64> {
-        let free = |(n, entry): &(u64, &Entry)| (!entry.is_finished() && !entry.held).then_some(*n);
+    /// Without those that have a transaction, when its account is leased to another process.
+    pub(super) fn take_over(&mut self, limit: usize, process: usize, leased_away: bool) -> Vec<u64> {
+        let free = |(n, entry): &(u64, &Entry)| {
+            let left = leased_away && self.history(*n).next().is_some();
+            (!entry.is_finished() && entry.holder.is_none() && !left).then_some(*n)
+        };
         let taken: Vec<_> = self.in_order().iter().filter_map(free).take(limit).collect();
         for n in &taken {
-            self.entries.get_mut(n).unwrap().held = true;
+            self.entries.get_mut(n).unwrap().holder = Some(process);
         }
         taken
     }

@@ -74,9 +74,10 @@ fn tag((nonce, number): (u64, u8)) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Run {
     books: Books,
-    /// The current one last; none before the first, or after the process ended.
+    /// The latest one last.
     leases: Vec<Lease>,
-    current: bool,
+    /// The process that has it.
+    current: Option<usize>,
 }
 
 fn state(attempt: &Attempt) -> (String, u64, Vec<u64>, bool, bool, Option<u64>) {
@@ -95,24 +96,29 @@ fn expected(carrier: &Carrier) -> (String, u64, Vec<u64>, bool, bool, Option<u64
 }
 
 impl Run {
-    /// The process ended: what it held is nobody's.
-    pub(super) fn end(&mut self) {
-        self.current = false;
-        self.books.entries.values_mut().for_each(|entry| entry.held = false);
+    /// A process ended: what it held is nobody's.
+    pub(super) fn end(&mut self, process: usize) {
+        self.current = self.current.filter(|holder| *holder != process);
+        for entry in self.books.entries.values_mut() {
+            entry.holder = entry.holder.filter(|holder| *holder != process);
+        }
     }
 
-    pub(super) async fn apply(&mut self, ledger: &impl Journal, op: &Op) {
-        let now = self.books.now();
+    pub(super) async fn apply(&mut self, process: usize, ledger: &impl Journal, op: &Op) {
         match op {
             Op::Prepare { payments, held } => {
                 let all: Vec<_> = payments.iter().copied().map(verified).collect();
                 let answers = ledger.prepare(&all, *held, NOW).await.unwrap();
                 assert_eq!(answers.len(), payments.len());
                 for (n, answer) in payments.iter().zip(answers) {
-                    assert_eq!(self.books.take(*n, *held), answer == Prepared::New, "{op:?}");
+                    assert_eq!(
+                        self.books.take(*n, held.then_some(process)),
+                        answer == Prepared::New,
+                        "{op:?}"
+                    );
                 }
             }
-            Op::Sign { .. } => self.sign(ledger, op).await,
+            Op::Sign { .. } => self.sign(process, ledger, op).await,
             Op::Sent(of) => {
                 let result = ledger.sent(&network(), &format!("0x{}", tag(*of))).await;
                 agree(&result, self.books.sent(&tag(*of)), op);
@@ -120,55 +126,68 @@ impl Run {
             Op::Finish { found, endings } => self.finish(ledger, op, found, endings).await,
             Op::TakeBack(payments) => {
                 let keys: Vec<_> = payments.iter().copied().map(key).collect();
-                agree(&ledger.reopen(&keys).await, self.books.take_back(payments), op);
+                agree(&ledger.reopen(&keys).await, self.books.take_back(payments, process), op);
             }
             Op::Finalize(block) => {
                 let finalized = ledger.finalize(&network(), *block).await.unwrap();
                 assert_eq!(finalized, self.books.finalize(*block), "{op:?}");
             }
             Op::Abandon(n) => {
-                agree(&ledger.abandon_settlement(&key(*n)).await, self.books.abandon(*n), op);
+                agree(&ledger.abandon_settlement(&key(*n)).await, self.books.abandon(*n, process), op);
             }
             Op::TakeOver(limit) => {
+                let away = self.current.is_some_and(|holder| holder != process);
                 let taken = ledger.take_over(&network(), *limit).await.unwrap();
-                let keys: Vec<_> = self.books.take_over(*limit as usize).into_iter().map(key).collect();
+                let keys: Vec<_> =
+                    self.books.take_over(*limit as usize, process, away).into_iter().map(key).collect();
                 assert_eq!(taken.into_iter().map(|record| record.key).collect::<Vec<_>>(), keys);
             }
             Op::GiveBack => {
                 if let Some(lease) = self.leases.last() {
                     ledger.give_back(lease).await.unwrap();
-                    self.current = false;
+                    self.end_lease(process);
                 }
             }
             Op::Hours(hours) => self.books.hour += hours,
         }
         assert_eq!(ledger.spent_gwei(&network(), self.books.now()).await.unwrap(), self.books.spent());
-        assert!(self.books.now() >= now);
     }
 
-    async fn sign(&mut self, ledger: &impl Journal, op: &Op) {
+    /// The process gave the lease back, if it was its.
+    fn end_lease(&mut self, process: usize) {
+        self.current = self.current.filter(|holder| *holder != process);
+    }
+
+    async fn sign(&mut self, process: usize, ledger: &impl Journal, op: &Op) {
         let Op::Sign { stale, new, again, of, bid } = op else { return };
         let lease = if *stale {
             let Some(lease) = self.leases.first() else { return };
             lease.clone()
         } else {
-            let lease = ledger.lease(&network(), SIGNER).await.unwrap().unwrap();
+            let Some(lease) = ledger.lease(&network(), SIGNER).await.unwrap() else {
+                return assert!(self.current.is_some_and(|holder| holder != process), "{op:?}");
+            };
+            assert!(self.current.is_none_or(|holder| holder == process), "{op:?}");
             let known = self.leases.last().is_some_and(|last| *last == lease);
-            assert_eq!(known, self.current, "a lease is the last one while it is held, and a new one else");
+            assert_eq!(
+                known,
+                self.current.is_some(),
+                "it is the last one while it is held, and a new one else"
+            );
             if !known {
                 assert!(!self.leases.contains(&lease));
                 self.leases.push(lease.clone());
             }
-            self.current = true;
+            self.current = Some(process);
             lease
         };
-        let leased = self.current && self.leases.last() == Some(&lease);
+        let leased = self.current == Some(process) && self.leases.last() == Some(&lease);
         let tag = tag(*of);
         let batch =
             Batch { bid_gwei: *bid, budget_gwei: BUDGET, ..batch(new, again, transaction(of.0, &tag)) };
         let result = ledger.sign(&lease, batch, self.books.now()).await;
         let (nonce, bid, budget) = (of.0, *bid, BUDGET);
-        let asked = Asked { leased, new, again, nonce, tag: &tag, bid, budget };
+        let asked = Asked { process, leased, new, again, nonce, tag: &tag, bid, budget };
         match (self.books.sign(&asked), result) {
             (Expected::Is(expected), Ok(signing)) => assert_eq!(signing, expected, "{op:?}"),
             (Expected::Taken(taken), Ok(Signing::Taken(records))) => {
@@ -220,8 +239,8 @@ impl Run {
         }
     }
 
-    /// Compares all that can be read.
-    pub(super) async fn compare(&self, ledger: &impl Journal) {
+    /// Compares all that a process can read.
+    pub(super) async fn compare(&self, process: usize, ledger: &impl Journal) {
         let mut records = Vec::new();
         for (n, entry) in self.books.in_order() {
             let record = ledger.settlement(&key(n)).await.unwrap().unwrap();
@@ -231,7 +250,11 @@ impl Run {
             let latest = self.books.history(n).last().map(|latest| latest.tag.clone());
             assert_eq!((record.state, record.block), (entry.state, entry.block));
             assert_eq!((record.is_final, record.fee_gwei), (entry.is_final, self.books.fee(n)));
-            let holder = if entry.held { Holder::This } else { Holder::Nobody };
+            let holder = match entry.holder {
+                Some(holder) if holder == process => Holder::This,
+                Some(_) => Holder::Other,
+                None => Holder::Nobody,
+            };
             assert_eq!((record.holder, record.ended.is_some()), (holder, entry.is_finished()));
             let hash = entry.told.clone().or(latest.clone()).map(|tag| format!("0x{tag}"));
             assert_eq!(record.hash, hash);

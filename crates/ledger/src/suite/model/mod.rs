@@ -218,7 +218,7 @@ impl<L: crate::Ledger> Run<L> {
 
     /// Compares all that can be read.
     async fn compare(&mut self) {
-        self.journal.compare(&self.ledger).await;
+        self.journal.compare(0, &self.ledger).await;
         assert_eq!(self.ledger.forget(UnixTime(0)).await.unwrap(), 0);
     }
 }
@@ -249,11 +249,42 @@ pub async fn agrees<S: Site>(site: &S, ops: Vec<Op>) {
                     .values_mut()
                     .filter(|row| row.state != State::Delivered)
                     .for_each(|row| row.turn = None);
-                run.journal.end();
+                run.journal.end(0);
             }
-            Op::Journal(ref op) => run.journal.apply(&run.ledger, op).await,
+            Op::Journal(ref op) => run.journal.apply(0, &run.ledger, op).await,
         }
         run.compare().await;
+    }
+}
+
+/// Something that one of two processes does.
+#[derive(Debug, Clone)]
+pub struct Step {
+    process: usize,
+    /// What it does; or it ends, and another one is started.
+    op: Option<journal::Op>,
+}
+
+/// Lists of what two processes do to the facilitator's half.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let op = prop_oneof![24 => journal::ops().prop_map(Some), 1 => Just(None)];
+    prop::collection::vec((0..2_usize, op).prop_map(|(process, op)| Step { process, op }), 1..80)
+}
+
+/// Has two processes do `steps` to one new store, and compares what each reads with the model.
+pub async fn replicas_agree<S: Site>(site: &S, steps: Vec<Step>) {
+    let clock = Clock::default();
+    let mut ledgers = [Some(site.open(&clock).await), Some(site.open(&clock).await)];
+    let mut run = journal::Run::default();
+    for Step { process, op } in steps {
+        if let Some(op) = op {
+            run.apply(process, ledgers[process].as_ref().unwrap(), &op).await;
+        } else {
+            drop(ledgers[process].take());
+            run.end(process);
+            ledgers[process] = Some(site.open(&clock).await);
+        }
+        run.compare(1 - process, ledgers[1 - process].as_ref().unwrap()).await;
     }
 }
 

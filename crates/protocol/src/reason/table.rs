@@ -1,66 +1,9 @@
-//! The reason table: each internal reason with its wire codes, HTTP status, whether to try again,
-//! and one sentence of help. Docs and tests are generated from [`Reason::ALL`].
+//! The rows.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// Whose spelling of a code is written: the published SDKs use different texts for one meaning,
-/// by scheme and protocol version. All spellings are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Dialect {
-    /// The specification's own codes.
-    #[default]
-    Core,
-    /// `exact` on EVM.
-    ExactEvm,
-    /// `exact` on EVM for version 1 clients.
-    ExactEvmV1,
-}
-
-impl Dialect {
-    /// The dialect of a scheme on a network, in version 2.
-    #[must_use]
-    pub fn of(scheme: &str, network: &crate::Network) -> Self {
-        match (scheme, network.namespace()) {
-            ("exact", "eip155") => Self::ExactEvm,
-            _ => Self::Core,
-        }
-    }
-}
-
-/// What the payer may do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Retry {
-    /// Nothing will make this payment good.
-    Never,
-    /// Sign a new payment: this one can't settle any more, or never could.
-    Fresh,
-    /// Send the same payment again; never a new one.
-    Same,
-    /// Ask again later; nothing happened.
-    Later,
-}
-
-/// A row's contents.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// The specification's code, or the reference SDK's where it has none.
-    pub core: &'static str,
-    /// The code in `exact` on EVM.
-    pub exact_evm: Option<&'static str>,
-    /// The code in `exact` on EVM, version 1.
-    pub exact_evm_v1: Option<&'static str>,
-    /// Other spellings that are read as this.
-    pub also: &'static [&'static str],
-    /// The HTTP status of a seller's answer with this reason.
-    pub http: u16,
-    /// What the payer may do next.
-    pub retry: Retry,
-    /// What to do, in one sentence.
-    pub help: &'static str,
-}
+use super::{Retry, Row};
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident { core: $core:literal $(, evm: $evm:literal)? $(, evm_v1: $v1:literal)? $(, also: [$($also:literal),*])?; $http:literal, $retry:ident, $help:literal })+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident { core: $core:literal $(, evm: $evm:literal)? $(, evm_v1: $v1:literal)? $(, permit2: $permit2:literal)? $(, upto: $upto:literal)? $(, also: [$($also:literal),*])?; $http:literal, $retry:ident, $help:literal })+) => {
         /// Why a payment was not accepted, verified or settled.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -82,13 +25,16 @@ macro_rules! reasons {
                         core: $core,
                         exact_evm: None$(.or(Some($evm)))?,
                         exact_evm_v1: None$(.or(Some($v1)))?,
+                        permit2: None$(.or(Some($permit2)))?,
+                        upto: None$(.or(Some($upto)))?,
                         also: &[$($($also),*)?],
                         http: $http,
                         retry: Retry::$retry,
                         help: $help,
                     },)+
                     Self::Other(_) => Row {
-                        core: "", exact_evm: None, exact_evm_v1: None, also: &[], http: 402, retry: Retry::Never,
+                        core: "", exact_evm: None, exact_evm_v1: None, permit2: None, upto: None, also: &[],
+                        http: 402, retry: Retry::Never,
                         help: "The facilitator gave a reason that this version doesn't know; see its message.",
                     },
                 }
@@ -102,7 +48,7 @@ reasons! {
     InvalidPayload { core: "invalid_payload", evm: "invalid_payload", also: ["invalid_exact_evm_payload", "unsupported_payload_type", "invalid_permit2_payload_format"];
         400, Never, "Send base64 of the payment's JSON, as the specification gives it." }
     /// The offer can't be read or makes no sense.
-    InvalidOffer { core: "invalid_payment_requirements", also: ["invalid_exact_evm_failed_to_get_asset_info", "invalid_exact_evm_failed_to_get_network_config"];
+    InvalidOffer { core: "invalid_payment_requirements", also: ["invalid_exact_evm_failed_to_get_asset_info", "invalid_exact_evm_failed_to_get_network_config", "invalid_upto_evm_failed_to_get_network_config"];
         402, Never, "The seller's offer is wrong: check its asset, payTo and extra." }
     /// A version other than 1 or 2.
     InvalidVersion { core: "invalid_x402_version";
@@ -114,10 +60,10 @@ reasons! {
     UnsupportedNetwork { core: "invalid_network", also: ["unsupported_network"];
         402, Fresh, "Choose an offer whose network is in the facilitator's /supported." }
     /// The payment's scheme is not the offer's.
-    SchemeMismatch { core: "invalid_scheme", evm: "invalid_exact_evm_scheme";
+    SchemeMismatch { core: "invalid_scheme", evm: "invalid_exact_evm_scheme", upto: "invalid_upto_evm_scheme";
         402, Fresh, "Pay one of the offers in this answer." }
     /// The payment's network is not the offer's.
-    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch";
+    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch", upto: "invalid_upto_evm_network_mismatch";
         402, Fresh, "Pay one of the offers in this answer." }
     /// What the payer accepted is not an offer for this request.
     OfferMismatch { core: "No matching payment requirements", also: ["no_matching_payment_requirements", "No matching payment requirements found"];
@@ -126,25 +72,25 @@ reasons! {
     ExtensionMismatch { core: "extension_echo_mismatch";
         402, Fresh, "Echo the challenge's extensions; add to them, but change nothing." }
     /// The asset would be another.
-    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch", also: ["permit2_token_mismatch"];
+    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch", permit2: "permit2_token_mismatch";
         402, Fresh, "Sign for the offer's asset." }
     /// The asset is not one that the facilitator settles.
     AssetNotAllowed { core: "asset_not_allowed", evm: "invalid_exact_evm_asset_not_allowed";
         402, Fresh, "Use an asset that the facilitator's operator has allowed." }
     /// Someone else would be paid.
-    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch", "invalid_permit2_recipient_mismatch", "permit2_invalid_destination", "invalid_permit2_destination"];
+    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", permit2: "invalid_permit2_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch", "permit2_invalid_destination", "invalid_permit2_destination"];
         402, Fresh, "Sign for the offer's payTo." }
     /// Another amount would be paid.
-    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", also: ["invalid_exact_evm_payload_authorization_value", "permit2_amount_mismatch", "permit2_invalid_amount", "invalid_permit2_amount", "permit2_2612_amount_mismatch"];
+    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", permit2: "permit2_amount_mismatch", also: ["invalid_exact_evm_payload_authorization_value", "permit2_invalid_amount", "invalid_permit2_amount"];
         402, Fresh, "Sign for exactly the offer's amount." }
     /// The payment would do something besides.
-    UnexpectedEffect { core: "unexpected_effect", also: ["invalid_permit2_spender"];
+    UnexpectedEffect { core: "unexpected_effect";
         402, Never, "The payment must move the offered amount from payer to payTo and do nothing else." }
     /// Too late.
-    Expired { core: "payment_expired", evm: "invalid_exact_evm_payload_authorization_valid_before", also: ["permit2_deadline_expired"];
+    Expired { core: "payment_expired", evm: "invalid_exact_evm_payload_authorization_valid_before", permit2: "permit2_deadline_expired";
         402, Fresh, "The payment's time is over: sign a new one, after making sure that the old one was not used." }
     /// Too early.
-    NotYetValid { core: "payment_not_yet_valid", evm: "invalid_exact_evm_payload_authorization_valid_after", also: ["permit2_not_yet_valid", "permit2_payment_too_early"];
+    NotYetValid { core: "payment_not_yet_valid", evm: "invalid_exact_evm_payload_authorization_valid_after", permit2: "permit2_not_yet_valid", also: ["permit2_payment_too_early"];
         402, Same, "The payment is valid from a later time: check the clock, then send it again." }
     /// Valid for far longer than the offer asked.
     WindowTooLong { core: "payment_window_too_long";
@@ -159,7 +105,7 @@ reasons! {
     DomainVersion { core: "token_version_mismatch", evm: "invalid_exact_evm_token_version_mismatch";
         402, Never, "The seller's offer has another EIP-712 version than the token." }
     /// The signature is not the payer's for this payment.
-    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature", "invalid_permit2_signature", "permit2_invalid_owner", "invalid_permit2_owner"];
+    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", permit2: "invalid_permit2_signature", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature", "permit2_invalid_owner", "invalid_permit2_owner"];
         402, Fresh, "Sign the offer's typed data with the payer's key, for the offer's network and asset." }
     /// The signature has no known form.
     SignatureForm { core: "invalid_signature_format", evm: "invalid_exact_evm_failed_to_parse_signature";
@@ -171,25 +117,91 @@ reasons! {
     DeploymentFailed { core: "smart_wallet_deployment_failed";
         402, Fresh, "Deploy the wallet first." }
     /// The payer has too little.
-    InsufficientBalance { core: "insufficient_funds", evm: "invalid_exact_evm_insufficient_balance", also: ["insufficient_balance", "permit2_insufficient_balance"];
+    InsufficientBalance { core: "insufficient_funds", evm: "invalid_exact_evm_insufficient_balance", permit2: "permit2_insufficient_balance", also: ["insufficient_balance"];
         402, Fresh, "Fund the payer's account with the offer's asset." }
     /// The payer has not approved the contract that would move the asset.
     AllowanceRequired { core: "permit2_allowance_required";
         412, Fresh, "Approve Permit2 for the offer's asset, then sign a new payment." }
+    /// The payer let another contract spend than the scheme's proxy.
+    SpenderMismatch { core: "invalid_permit2_spender";
+        402, Fresh, "Sign for the scheme's Permit2 proxy as the spender." }
+    /// Only another facilitator may settle the payment.
+    FacilitatorMismatch { core: "upto_facilitator_mismatch", also: ["upto_unauthorized_facilitator"];
+        402, Fresh, "Sign for the offer's facilitatorAddress." }
+    /// More would be charged than the payer signed for.
+    ExceedsPermitted { core: "amount_exceeds_permitted", upto: "invalid_upto_evm_payload_settlement_exceeds_amount", also: ["upto_amount_exceeds_permitted"];
+        500, Never, "The seller charged more than the payer signed for, and nothing was charged: charge at most the offer's amount." }
+    /// The permit for Permit2 (EIP-2612) can't be read.
+    PermitForm { core: "invalid_eip2612_extension_format";
+        402, Fresh, "Send all members of eip2612GasSponsoring's info, as the specification gives them." }
+    /// The permit is another account's.
+    PermitOwner { core: "eip2612_from_mismatch";
+        402, Fresh, "Sign the permit with the payer's key." }
+    /// The permit is for another asset.
+    PermitAsset { core: "eip2612_asset_mismatch";
+        402, Fresh, "Sign the permit of the offer's asset." }
+    /// The permit is for another spender than Permit2.
+    PermitSpender { core: "eip2612_spender_not_permit2";
+        402, Fresh, "Sign the permit for Permit2 as the spender." }
+    /// The permit's time is over.
+    PermitExpired { core: "eip2612_deadline_expired";
+        402, Fresh, "Sign a permit with the payment's deadline." }
+    /// The permit is for another amount than the payment.
+    PermitAmount { core: "permit2_2612_amount_mismatch";
+        402, Fresh, "Sign the permit for exactly the amount that the payment permits." }
+    /// The approval's description can't be read.
+    ApprovalForm { core: "invalid_erc20_approval_extension_format";
+        402, Fresh, "Send all members of erc20ApprovalGasSponsoring's info, as the specification gives them." }
+    /// The approval is another account's.
+    ApprovalOwner { core: "erc20_approval_from_mismatch";
+        402, Fresh, "Approve from the payer's account." }
+    /// The approval is of another asset.
+    ApprovalAsset { core: "erc20_approval_asset_mismatch";
+        402, Fresh, "Approve the offer's asset." }
+    /// The approval is for another spender than Permit2.
+    ApprovalSpender { core: "erc20_approval_spender_not_permit2";
+        402, Fresh, "Approve Permit2." }
+    /// The approval's transaction can't be read, or is of a kind that is not relayed.
+    ApprovalUnreadable { core: "erc20_approval_tx_parse_failed";
+        402, Fresh, "Send a signed EIP-1559 transaction for the offer's network, without a value." }
+    /// The approval's transaction goes to another contract.
+    ApprovalTarget { core: "erc20_approval_tx_wrong_target";
+        402, Fresh, "Send the approval's transaction to the offer's asset." }
+    /// The approval's transaction calls another function.
+    ApprovalSelector { core: "erc20_approval_tx_wrong_selector";
+        402, Fresh, "The transaction must call approve and nothing else." }
+    /// The approval's transaction approves another spender.
+    ApprovalCallee { core: "erc20_approval_tx_wrong_spender";
+        402, Fresh, "The transaction must approve Permit2." }
+    /// The approval's arguments can't be read, or are not those described.
+    ApprovalCalldata { core: "erc20_approval_tx_invalid_calldata";
+        402, Fresh, "The transaction must call approve with Permit2 and the amount described." }
+    /// The approval's transaction is signed by another account.
+    ApprovalSigner { core: "erc20_approval_tx_signer_mismatch";
+        402, Fresh, "Sign the approval's transaction with the payer's key." }
+    /// The approval's transaction has no good signature.
+    ApprovalSignature { core: "erc20_approval_tx_invalid_signature";
+        402, Fresh, "Sign the approval's transaction with the payer's key." }
+    /// The approval's transaction was mined and failed.
+    ApprovalFailed { core: "erc20_approval_tx_failed";
+        402, Fresh, "The approval failed on chain and nothing was paid: approve Permit2 yourself, then pay again." }
+    /// The approval's transaction can't be sent.
+    ApprovalNotSent { core: "erc20_approval_broadcast_failed";
+        402, Fresh, "The chain does not take the approval's transaction: check its nonce and fees." }
     /// The payment was used before, or cancelled.
-    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", also: ["duplicate_settlement", "permit2_invalid_nonce"];
+    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", permit2: "permit2_invalid_nonce", also: ["duplicate_settlement"];
         402, Fresh, "This authorization has been used or cancelled: look at the payer's history before signing a new one." }
     /// The asset's address has no code.
     AssetNotDeployed { core: "asset_not_deployed_contract", also: ["invalid_exact_evm_asset_not_deployed"];
         402, Never, "There is no contract at the offer's asset on this network." }
     /// The asset can't do this kind of transfer.
-    TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported", also: ["permit2_proxy_not_deployed"];
-        402, Never, "The token has no transferWithAuthorization: offer another transfer method." }
+    TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported", permit2: "permit2_proxy_not_deployed";
+        402, Never, "The token or the network can't do this kind of transfer: offer another transfer method." }
     /// The chain refused the transfer when it was tried.
-    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", also: ["simulation_failed", "permit2_simulation_failed"];
+    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", permit2: "permit2_simulation_failed", also: ["simulation_failed"];
         402, Fresh, "The chain refuses this transfer; the message has its reason." }
     /// The transaction was mined and failed.
-    TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", also: ["transaction_failed"];
+    TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", upto: "invalid_upto_evm_transaction_failed", also: ["transaction_failed"];
         402, Fresh, "The transaction failed on chain and nothing was paid." }
     /// The transaction was mined, but the asset's transfer is not in it.
     TransferNotFound { core: "transfer_event_mismatch", evm: "invalid_exact_evm_transfer_event_mismatch";
@@ -209,6 +221,9 @@ reasons! {
     /// The payer's payments keep failing on chain.
     PayerSuspended { core: "payer_suspended";
         402, Never, "Payments from this account passed every check and then failed on chain: try again in a day." }
+    /// The facilitator's operator does not serve this payer, payee, asset or network.
+    NotAllowed { core: "payment_not_allowed";
+        402, Never, "The facilitator's operator does not allow this payment; nothing was sent." }
     /// The payment has bought something already.
     PaymentSpent { core: "payment_already_spent";
         409, Fresh, "This payment has been used for a delivery; the transaction is named. Pay again for another." }
@@ -221,144 +236,4 @@ reasons! {
     /// No payment came with the request.
     PaymentRequired { core: "Payment required", also: ["X-PAYMENT header is required", "PAYMENT-SIGNATURE header is required"];
         402, Fresh, "Pay one of the offers and send the request again with the payment." }
-}
-
-impl Reason {
-    /// The code in `dialect`; a code that is not known is given back as it came.
-    #[must_use]
-    pub fn code(&self, dialect: Dialect) -> Code {
-        if let Self::Other(text) = self {
-            return Code(text.clone());
-        }
-        let row = self.row();
-        let text = match dialect {
-            Dialect::Core => None,
-            Dialect::ExactEvm => row.exact_evm,
-            Dialect::ExactEvmV1 => row.exact_evm_v1.or(row.exact_evm),
-        };
-        Code(text.unwrap_or(row.core).into())
-    }
-
-    /// The reason that `code` stands for, in any dialect. The reference facilitator appends a
-    /// message to some codes, `code: message`; then the code counts.
-    #[must_use]
-    pub fn of(code: &str) -> Self {
-        let row_of = |code: &str| {
-            let is = |reason: &&Self| {
-                let row = reason.row();
-                row.core == code
-                    || row.exact_evm == Some(code)
-                    || row.exact_evm_v1 == Some(code)
-                    || row.also.contains(&code)
-            };
-            Self::ALL.iter().find(is).cloned()
-        };
-        row_of(code)
-            .or_else(|| code.split_once(": ").and_then(|(code, _)| row_of(code)))
-            .unwrap_or_else(|| Self::Other(code.into()))
-    }
-}
-
-/// A reason as it is on the wire.
-///
-/// ```
-/// use tollway_protocol::{Code, Reason};
-/// let code: Code = serde_json::from_str("\"invalid_exact_evm_insufficient_balance\"")?;
-/// assert_eq!(code.reason(), Reason::InsufficientBalance);
-/// assert_eq!(Code::new("brand_new").reason(), Reason::Other("brand_new".into()));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Code(Box<str>);
-
-impl Code {
-    /// A code by its text; cut at 200 characters.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.chars().take(200).collect())
-    }
-
-    /// What it means.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        Reason::of(&self.0)
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Code {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(d).map(|text| Self::new(&text))
-    }
-}
-
-/// A payment turned away: a verdict, never a failure of ours.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}", reason.code(*dialect))]
-pub struct Refusal {
-    /// Which row.
-    pub reason: Reason,
-    /// What was wrong with this payment, without secrets.
-    pub message: String,
-    /// Who would have paid, where known.
-    pub payer: Option<String>,
-    /// How the code is spelt to this payer.
-    pub dialect: Dialect,
-}
-
-impl Refusal {
-    /// A refusal in the core dialect.
-    #[must_use]
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), payer: None, dialect: Dialect::Core }
-    }
-
-    /// Names the payer.
-    #[must_use]
-    pub fn payer(mut self, payer: &str) -> Self {
-        self.payer = Some(payer.to_owned());
-        self
-    }
-
-    /// Chooses the spelling of the code.
-    #[must_use]
-    pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.dialect = dialect;
-        self
-    }
-
-    /// The code for this refusal's dialect.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        self.reason.code(self.dialect)
-    }
-}
-
-impl From<Refusal> for crate::wire::Verdict {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            is_valid: false,
-            invalid_reason: Some(refusal.code()),
-            invalid_message: Some(refusal.message),
-            payer: refusal.payer,
-            ..Self::default()
-        }
-    }
 }

@@ -1,0 +1,15 @@
+//! The facilitator under faults: killed, lied to, cut off and filled up, under load. After each fault the chain, the
+//! payers and the ledger have to agree.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers may")]
+#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod gate;
+mod kill;
+mod load;
+mod matrix;
+mod oracle;
+mod rpc;
+mod world;

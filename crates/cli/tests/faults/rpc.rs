@@ -1,0 +1,234 @@
+//! A JSON-RPC node that a test makes lie, fail, lose its answers or go away.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alloy_primitives::{B256, Bytes, keccak256};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Router, routing::post};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tollway_devnet::evm::Chain;
+use tollway_ledger::Journal;
+use tollway_protocol::Network;
+
+use crate::gate::Gate;
+use crate::world::{SIGNERS, WITHIN, lock, signer};
+
+pub(crate) const SEND: &str = "eth_sendRawTransaction";
+pub(crate) const RECEIPT: &str = "eth_getTransactionReceipt";
+
+/// What happens to a call.
+pub(crate) enum Act {
+    /// The chain answers.
+    Pass,
+    /// This is the answer; the chain hears nothing.
+    Answer(Value),
+    /// An error is the answer; the chain hears nothing.
+    Error(&'static str),
+    /// The chain does it, and an error is the answer.
+    Refused(&'static str),
+    /// The chain does it, and the connection breaks.
+    Lost,
+    /// Nobody ever answers; the chain hears nothing.
+    Hang,
+    /// The chain answers so much later.
+    Late(Duration),
+    /// The chain's answer, changed.
+    Changed(Box<dyn FnOnce(Value) -> Value + Send>),
+}
+
+/// A call.
+pub(crate) struct Call<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) params: &'a Value,
+    /// How many calls of the method came before.
+    pub(crate) before: u64,
+}
+
+type Rule = Box<dyn FnMut(&Call<'_>) -> Act + Send>;
+
+/// A transaction that a facilitator gave to the node.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) hash: B256,
+    pub(crate) raw: Bytes,
+    /// Whether the ledger had it before.
+    pub(crate) was_recorded: bool,
+}
+
+struct Shared {
+    chain: Chain,
+    rule: Mutex<Rule>,
+    counts: watch::Sender<BTreeMap<String, u64>>,
+    given: Mutex<Vec<Given>>,
+    ledger: Mutex<Option<Arc<dyn Journal>>>,
+}
+
+/// The node.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) gate: Gate,
+    shared: Arc<Shared>,
+}
+
+impl Node {
+    pub(crate) async fn of(chain: Chain) -> Self {
+        let shared = Arc::new(Shared {
+            chain,
+            rule: Mutex::new(Box::new(|_| Act::Pass)),
+            counts: watch::Sender::default(),
+            given: Mutex::default(),
+            ledger: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let router = Router::new().route("/", post(answer)).with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { gate: Gate::to(address).await, shared }
+    }
+
+    /// From now on calls go by `rule`.
+    pub(crate) fn rule(&self, rule: impl FnMut(&Call<'_>) -> Act + Send + 'static) {
+        *lock(&self.shared.rule) = Box::new(rule);
+    }
+
+    /// From now on every call passes.
+    pub(crate) fn mend(&self) {
+        self.rule(|_| Act::Pass);
+        self.gate.open();
+    }
+
+    /// What the ledger is, in which every transaction must be before it gets here.
+    pub(crate) fn check_against(&self, ledger: Option<Arc<dyn Journal>>) {
+        *lock(&self.shared.ledger) = ledger;
+    }
+
+    /// What was given to it, in order.
+    pub(crate) fn given(&self) -> Vec<Given> {
+        lock(&self.shared.given).clone()
+    }
+
+    pub(crate) fn count(&self, method: &str) -> u64 {
+        self.shared.counts.borrow().get(method).copied().unwrap_or(0)
+    }
+
+    /// Waits until there have been so many calls of the method.
+    pub(crate) async fn until(&self, method: &str, count: u64) {
+        let mut counts = self.shared.counts.subscribe();
+        let enough = counts.wait_for(|counts| counts.get(method).is_some_and(|n| *n >= count));
+        let waited = tokio::time::timeout(WITHIN, enough).await;
+        assert!(waited.is_ok(), "{count} calls of {method} don't come: {:?}", self.shared.counts.borrow());
+    }
+
+    /// Waits until there have been `more` calls of the method from now on.
+    pub(crate) async fn until_more(&self, method: &str, more: u64) {
+        self.until(method, self.count(method) + more).await;
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, body: axum::body::Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let answer = match body.as_array() {
+        None => answer_one(&shared, &body).await,
+        Some(calls) => {
+            let mut answers = Vec::new();
+            for call in calls {
+                answers.push(answer_one(&shared, call).await);
+            }
+            answers.into_iter().collect::<Option<Vec<_>>>().map(Value::from)
+        }
+    };
+    match answer {
+        Some(answer) => axum::Json(answer).into_response(),
+        None => Response::new(Body::new(Broken)),
+    }
+}
+
+/// None when the connection is to break.
+async fn answer_one(shared: &Shared, call: &Value) -> Option<Value> {
+    let method = call["method"].as_str().unwrap();
+    if method == SEND {
+        note(shared, &call["params"]).await;
+    }
+    let before = shared.counts.borrow().get(method).copied().unwrap_or(0);
+    let act = (lock(&shared.rule))(&Call { method, params: &call["params"], before });
+    let ask = || match shared.chain.request(method, &call["params"]) {
+        Ok(result) => Ok(result),
+        Err(error) => Err(json!({"code": error.code, "message": error.message, "data": error.data})),
+    };
+    let error = |message: &str| Err(json!({"code": -32000, "message": message}));
+    let answer = match act {
+        Act::Pass => Some(ask()),
+        Act::Answer(result) => Some(Ok(result)),
+        Act::Error(message) => Some(error(message)),
+        Act::Refused(message) => {
+            let _ = ask();
+            Some(error(message))
+        }
+        Act::Lost => {
+            let _ = ask();
+            None
+        }
+        Act::Hang => {
+            count(shared, method);
+            std::future::pending().await
+        }
+        Act::Late(delay) => {
+            tokio::time::sleep(delay).await;
+            Some(ask())
+        }
+        Act::Changed(change) => Some(ask().map(change)),
+    };
+    count(shared, method);
+    answer.map(|answer| match answer {
+        Ok(result) => json!({"jsonrpc": "2.0", "id": call["id"], "result": result}),
+        Err(error) => json!({"jsonrpc": "2.0", "id": call["id"], "error": error}),
+    })
+}
+
+fn count(shared: &Shared, method: &str) {
+    shared.counts.send_modify(|counts| *counts.entry(method.to_owned()).or_default() += 1);
+}
+
+/// Notes a transaction, and whether the ledger had it before it came.
+async fn note(shared: &Shared, params: &Value) {
+    let raw: Bytes = serde_json::from_value(params[0].clone()).unwrap();
+    let hash = keccak256(&raw);
+    let ledger = lock(&shared.ledger).clone();
+    let was_recorded = match ledger {
+        Some(ledger) => is_recorded(&*ledger, hash).await,
+        None => true,
+    };
+    lock(&shared.given).push(Given { hash, raw, was_recorded });
+}
+
+async fn is_recorded(ledger: &dyn Journal, hash: B256) -> bool {
+    for seed in 0..SIGNERS {
+        let name = signer(seed).address().to_string();
+        let attempts = ledger.nonces(&Network::eip155(84532), &name, 0).await.unwrap();
+        if attempts.iter().any(|attempt| attempt.transaction.hash == hash.to_string()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A body that breaks off, and the connection with it.
+struct Broken;
+
+impl http_body::Body for Broken {
+    type Data = axum::body::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Ready(Some(Err(std::io::Error::other("cut"))))
+    }
+}

@@ -1,0 +1,362 @@
+//! A chain that outlives its facilitators, the node between them, and who pays.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
+use tollway_evm::ExactPayer;
+use tollway_evm::keys::Key;
+use tollway_ledger::{Journal, SqliteLedger};
+use tollway_protocol::bind::PaymentKey;
+use tollway_protocol::door::{Amount, UnixTime, decimal_u64};
+use tollway_protocol::json::Object;
+use tollway_protocol::scheme::PayerScheme as _;
+use tollway_protocol::wire::{Payment, PaymentRequest, Version};
+use tollway_protocol::{Network, Offer, Secret};
+
+use crate::common::tollway;
+use crate::gate::Gate;
+use crate::rpc::Node;
+
+/// Longer nothing takes, on a busy machine either.
+pub(crate) const WITHIN: Duration = Duration::from_secs(100);
+/// How many accounts there are that may send.
+pub(crate) const SIGNERS: u8 = 3;
+/// How many payers there are.
+const PAYERS: u8 = 4;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn secret(seed: u8) -> String {
+    format!("0x{}", format!("{seed:02x}").repeat(32))
+}
+
+fn key(seed: u8) -> Key {
+    Key::from_hex(&Secret::new(secret(seed))).unwrap()
+}
+
+/// An account that sends; a facilitator has the first one unless it is told otherwise.
+pub(crate) fn signer(seed: u8) -> Key {
+    key(0xa1 + seed)
+}
+
+pub(crate) fn network() -> Network {
+    Network::eip155(84532)
+}
+
+pub(crate) fn now() -> UnixTime {
+    UnixTime(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// For looking again and again at what tells no news; it ends, loudly.
+pub(crate) struct Patience {
+    what: &'static str,
+    until: tokio::time::Instant,
+}
+
+impl Patience {
+    pub(crate) fn for_(what: &'static str) -> Self {
+        Self { what, until: tokio::time::Instant::now() + WITHIN }
+    }
+
+    /// A moment's pause.
+    pub(crate) async fn again(&self) {
+        assert!(tokio::time::Instant::now() < self.until, "it never comes to this: {}", self.what);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How a world is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) mining: Mining,
+    pub(crate) batch: u64,
+    pub(crate) confirmations: u64,
+    pub(crate) finality: u64,
+    pub(crate) settle_seconds: u64,
+    pub(crate) drain_seconds: u64,
+    /// The sending accounts, by their seeds.
+    pub(crate) signers: Vec<u8>,
+    /// More of the network's table.
+    pub(crate) network: String,
+    /// The ledger's place; a file of the world's unless set.
+    pub(crate) ledger: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mining: Mining::Auto,
+            batch: 2,
+            confirmations: 1,
+            finality: 1,
+            settle_seconds: 4,
+            drain_seconds: 30,
+            signers: vec![0],
+            network: String::new(),
+            ledger: None,
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) home: TempDir,
+    pub(crate) chain: Chain,
+    pub(crate) deployment: Deployment,
+    /// What facilitators have for a node.
+    pub(crate) node: Node,
+    /// What payers have for a facilitator.
+    pub(crate) front: Gate,
+    pub(crate) settings: Settings,
+    pub(crate) payers: Vec<ExactPayer>,
+    pub(crate) seller: Address,
+    nonces: AtomicU64,
+    starts: AtomicU64,
+}
+
+/// A payment as it is posted, and what it is known by.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    pub(crate) body: Value,
+    pub(crate) key: PaymentKey,
+    pub(crate) payer: Address,
+    pub(crate) nonce: B256,
+    pub(crate) value: u64,
+}
+
+impl Signed {
+    pub(crate) fn signature(&self) -> &str {
+        self.body["paymentPayload"]["payload"]["signature"].as_str().unwrap()
+    }
+}
+
+impl World {
+    pub(crate) async fn new(settings: Settings) -> Self {
+        let chain = Chain::builder().mining(settings.mining).build().unwrap();
+        let deployment = Genesis::base_sepolia().deploy(&chain).unwrap();
+        let payers: Vec<_> = (0..PAYERS).map(|n| ExactPayer::new(key(0x31 + n))).collect();
+        for payer in &payers {
+            deployment.mint(payer.address(), U256::from(100_000_000)).unwrap();
+        }
+        for seed in 0..SIGNERS {
+            deployment.fund(signer(seed).address());
+        }
+        let node = Node::of(chain.clone()).await;
+        let home = tempfile::tempdir().unwrap();
+        Self {
+            home,
+            chain,
+            deployment,
+            node,
+            front: Gate::new().await,
+            settings,
+            payers,
+            seller: Address::repeat_byte(0x41),
+            nonces: AtomicU64::new(1),
+            starts: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.home.path().join("facilitator.db")
+    }
+
+    /// A look of our own into the ledger.
+    pub(crate) fn ledger(&self) -> Arc<dyn Journal> {
+        Arc::new(SqliteLedger::open(self.file()).unwrap())
+    }
+
+    /// A facilitator, behind the front door, whose transactions must be in the ledger before they leave.
+    pub(crate) async fn start(&self) -> Facilitator {
+        self.start_killed_at(None).await
+    }
+
+    /// As [`World::start`]; it ends itself at `point`.
+    pub(crate) async fn start_killed_at(&self, point: Option<&str>) -> Facilitator {
+        let facilitator = self.replica(point).await;
+        self.front.lead_to(facilitator.address());
+        facilitator
+    }
+
+    /// A facilitator that no door leads to.
+    pub(crate) async fn replica(&self, point: Option<&str>) -> Facilitator {
+        self.node.check_against(Some(self.ledger()));
+        let number = self.starts.fetch_add(1, Ordering::SeqCst);
+        let config = self.home.path().join(format!("facilitator-{number}.toml"));
+        std::fs::write(&config, self.config()).unwrap();
+        let mut command = tollway(self.home.path(), &["facilitator", "--config", config.to_str().unwrap()]);
+        for seed in 0..SIGNERS {
+            command.env(format!("SIGNER_{seed}"), secret(0xa1 + seed));
+        }
+        if let Some(point) = point {
+            command.env("TOLLWAY_CRASH", point);
+        }
+        Facilitator::start(command, self.home.path().join(format!("facilitator-{number}.log"))).await
+    }
+
+    fn config(&self) -> String {
+        let Settings { batch, confirmations, finality, settle_seconds, drain_seconds, .. } = self.settings;
+        let ledger = self.settings.ledger.clone().unwrap_or_else(|| self.file().display().to_string());
+        let signers: Vec<_> =
+            self.settings.signers.iter().map(|seed| format!("{{ key_env = \"SIGNER_{seed}\" }}")).collect();
+        let rpc = format!("rpc = \"{}\"\n", self.node.gate.url());
+        let rpc = if self.settings.network.contains("rpc = ") { String::new() } else { rpc };
+        format!(
+            "listen = \"127.0.0.1:0\"\nledger = {ledger:?}\n\
+             [limits]\nsettle_seconds = {settle_seconds}\ndrain_seconds = {drain_seconds}\n\
+             [[network]]\nid = \"eip155:84532\"\n{rpc}signer = [{}]\npoll_interval_ms = 20\n\
+             batch = {batch}\nconfirmations = {confirmations}\nfinality = {finality}\n{}",
+            signers.join(", "),
+            self.settings.network,
+        )
+    }
+
+    /// A payment of its own value, by one of the payers in their turn.
+    pub(crate) async fn pay(&self) -> Signed {
+        let number = self.nonces.fetch_add(1, Ordering::SeqCst);
+        let payer = usize::try_from(number).unwrap() % self.payers.len();
+        self.sign(payer, number, 10_000 + number).await
+    }
+
+    /// Another payment with the nonce of `first`.
+    pub(crate) async fn rival(&self, first: &Signed) -> Signed {
+        let payer = self.payers.iter().position(|payer| payer.address() == first.payer).unwrap();
+        let number = U256::from_be_bytes(first.nonce.0).to();
+        self.sign(payer, number, first.value + 5_000).await
+    }
+
+    pub(crate) async fn sign(&self, payer: usize, number: u64, value: u64) -> Signed {
+        let payer = &self.payers[payer];
+        let offer = self.offer(self.deployment.usdc, value);
+        let nonce = B256::from(U256::from(number));
+        let signed = payer.sign(&offer, now(), nonce.0).await.unwrap();
+        let body = request(offer, signed.payload);
+        Signed { body, key: signed.effects.key, payer: payer.address(), nonce, value }
+    }
+
+    pub(crate) fn offer(&self, asset: Address, value: u64) -> Offer {
+        Offer {
+            scheme: "exact".into(),
+            network: network(),
+            amount: Amount::from(value),
+            asset: asset.to_string(),
+            pay_to: self.seller.to_string(),
+            // Blocks are made in a hurry, and each is a second later than the one before.
+            max_timeout_seconds: 3600,
+            extra: Object::new().with("name", "USDC").with("version", "2"),
+            unknown: Object::new(),
+        }
+    }
+
+    /// A transaction of somebody who has nothing to do with all this.
+    pub(crate) fn by_stranger(&self, to: Address, data: Vec<u8>) -> B256 {
+        let stranger = Address::repeat_byte(0x55);
+        self.deployment.fund(stranger);
+        self.chain.request("anvil_impersonateAccount", &json!([stranger])).unwrap();
+        let sent = json!([{"from": stranger, "to": to, "data": Bytes::from(data), "gas": "0xf4240",
+            "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x3b9aca00"}]);
+        serde_json::from_value(self.chain.request("eth_sendTransaction", &sent).unwrap()).unwrap()
+    }
+
+    /// How many transactions of the account are mined.
+    pub(crate) fn mined_of(&self, account: Address) -> u64 {
+        let count = self.chain.request("eth_getTransactionCount", &json!([account, "latest"])).unwrap();
+        serde_json::from_value::<U256>(count).unwrap().to()
+    }
+
+    /// What all facilitators said in their logs.
+    pub(crate) fn logs(&self) -> String {
+        let logs = (0..self.starts.load(Ordering::SeqCst))
+            .map(|number| self.home.path().join(format!("facilitator-{number}.log")));
+        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+}
+
+pub(crate) fn request(offer: Offer, payload: Object) -> Value {
+    let payment = Payment {
+        x402_version: Version,
+        resource: None,
+        accepted: offer.clone(),
+        payload,
+        extensions: Object::new(),
+        unknown: Object::new(),
+    };
+    serde_json::to_value(PaymentRequest::new(payment, offer)).unwrap()
+}
+
+/// A facilitator that runs.
+pub(crate) struct Facilitator {
+    child: Child,
+    id: u32,
+    address: std::net::SocketAddr,
+}
+
+impl Facilitator {
+    async fn start(mut command: tokio::process::Command, log: PathBuf) -> Self {
+        let stderr = std::fs::File::create(&log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let id = child.id().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = tokio::time::timeout(WITHIN, lines.next_line()).await;
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let Ok(Ok(Some(line))) = first else { panic!("it does not become ready: {first:?}: {}", said()) };
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let url = url::Url::parse(ready["url"].as_str().unwrap()).unwrap();
+        let address = url.socket_addrs(|| None).unwrap()[0];
+        Self { child, id, address }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn kill(&self) {
+        signal("-KILL", self.id);
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(WITHIN, self.child.wait()).await.expect("it does not end").unwrap()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to stop, and has it end in order: it used neither much memory nor many files.
+    pub(crate) async fn stop(mut self) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak: u64 = peak.map_or(0, |kb| decimal_u64(kb.trim().trim_end_matches(" kB")).unwrap());
+        assert!(peak < 300 * 1024, "{peak} kB of memory");
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id)).map_or(0, Iterator::count);
+        assert!(files < 200, "{files} open files");
+        signal("-TERM", self.id);
+        let status = self.ended().await;
+        assert!(status.success(), "{status}");
+    }
+}
+
+pub(crate) fn signal(signal: &str, id: u32) {
+    let done = std::process::Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
+    assert!(done.success(), "kill {signal} {id}");
+}

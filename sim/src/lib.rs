@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "all of it is a test: what can't be must stop the run"
+)]
+
+pub mod canon;
+pub mod chance;
+mod deeds;
+pub mod land;
+pub mod life;
+pub mod node;
+pub mod oracle;
+pub mod plan;
+pub mod purse;
+pub mod replica;
+mod run;
+pub mod store;
+pub mod trace;
+pub mod weather;
+pub mod world;
+
+pub use oracle::Violation;
+pub use run::{Report, run};

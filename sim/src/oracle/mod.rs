@@ -1,0 +1,162 @@
+//! What has to hold: S1 to S11 of the threat model, as far as a facilitator can break them. It sees what leaves the
+//! processes, what the store holds and what the chain has, and never what the engine thinks.
+
+mod answers;
+mod ending;
+mod ledger;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use tollway_evm::abi::TransferWithAuthorization;
+use tollway_ledger::JournalState;
+use tollway_protocol::bind::PaymentKey;
+
+use crate::canon::{Canon, Id};
+use crate::world::World;
+
+pub use answers::Call;
+pub use ending::Verdict;
+
+/// A rule that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name, as in the threat model.
+    pub rule: &'static str,
+    /// How.
+    pub text: String,
+}
+
+/// What the run's facilitators may do.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The accounts that they send from.
+    pub signers: Vec<Address>,
+    /// The most that may be bid in a day, in gwei.
+    pub gas_gwei: u64,
+    /// Reverts of a payer until it is refused.
+    pub reverts: u64,
+}
+
+/// How a settlement was when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shadow {
+    state: JournalState,
+    hash: Option<String>,
+    is_final: bool,
+}
+
+/// When a payment was taken, by whom, and what it says.
+#[derive(Debug, Clone)]
+pub(crate) struct Birth {
+    pub(crate) millis: u64,
+    pub(crate) replica: usize,
+    pub(crate) transfer: TransferWithAuthorization,
+}
+
+/// What was seen so far.
+#[derive(Debug)]
+pub struct Oracle {
+    /// The first rule that was broken.
+    pub broken: Option<Violation>,
+    /// What the chain has.
+    pub canon: Canon,
+    limits: Limits,
+    rows: BTreeMap<PaymentKey, Shadow>,
+    txs: usize,
+    births: BTreeMap<PaymentKey, Birth>,
+    settled: BTreeSet<(PaymentKey, String)>,
+    /// The transactions that answers named.
+    named: BTreeMap<PaymentKey, BTreeSet<String>>,
+    /// What each transfer was delivered for.
+    delivered: BTreeMap<(Id, B256), (Address, U256)>,
+    only_verified: BTreeSet<PaymentKey>,
+    /// When each payment was first asked to be settled.
+    asked: BTreeMap<PaymentKey, u64>,
+    /// How many calls for each payment are not answered; those that a dead replica had never are.
+    open: BTreeMap<PaymentKey, i64>,
+    /// When each payer's reverts were recorded.
+    reverts: BTreeMap<String, Vec<u64>>,
+}
+
+impl Oracle {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            broken: None,
+            canon: Canon::default(),
+            limits,
+            rows: BTreeMap::new(),
+            txs: 0,
+            births: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            named: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            only_verified: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            open: BTreeMap::new(),
+            reverts: BTreeMap::new(),
+        }
+    }
+
+    /// Says that a rule is broken; the first one counts.
+    pub fn breaks(&mut self, world: &World, rule: &'static str, text: String) {
+        if self.broken.is_none() {
+            world.trace.note(&format!("BROKEN {rule}: {text}"));
+            self.broken = Some(Violation { rule, text });
+        }
+    }
+
+    /// A payment that is only to be verified.
+    pub fn only_verified(&mut self, key: &PaymentKey) {
+        self.only_verified.insert(key.clone());
+    }
+
+    /// A payment is asked to be settled.
+    pub fn asked(&mut self, key: &PaymentKey, millis: u64) {
+        self.asked.entry(key.clone()).or_insert(millis);
+        *self.open.entry(key.clone()).or_default() += 1;
+    }
+
+    /// S9: a transaction leaves a replica; it has to be in the store.
+    pub fn left(&mut self, world: &World, replica: usize, raw: &[u8]) {
+        let hash = keccak256(raw).to_string();
+        world.trace.note(&format!("r{replica} sends {hash}"));
+        let is_stored = world.tables.lock().txs.iter().any(|tx| tx.signed.hash == hash && tx.signed.raw == raw);
+        if !is_stored {
+            self.breaks(world, "S9", format!("r{replica} sent {hash}, which the store doesn't have"));
+        }
+    }
+
+    /// After each step and each block.
+    pub fn looks(&mut self, world: &World) {
+        self.canon.follow(&world.land);
+        if let Some((payer, nonce)) = self.canon.twice {
+            self.breaks(world, "S3", format!("{payer}'s payment {nonce} was made twice"));
+        }
+        self.conserves(world);
+    }
+
+    /// S11: what our accounts paid out for gas is what the store knows of.
+    fn conserves(&mut self, world: &World) {
+        let tables = world.tables.lock();
+        let mut unknown = None;
+        for signer in self.limits.signers.clone() {
+            for sent in self.canon.of(signer) {
+                let hash = sent.hash.to_string();
+                let Some(tx) = tables.txs.iter().find(|tx| tx.signed.hash == hash) else {
+                    unknown = Some(format!("{signer} sent {hash}, which no row tells of"));
+                    continue;
+                };
+                if sent.fee > U256::from(tx.bid) * U256::from(1_000_000_000u64) {
+                    unknown = Some(format!("{hash} cost {} wei, {} gwei were bid", sent.fee, tx.bid));
+                }
+            }
+        }
+        drop(tables);
+        if let Some(text) = unknown {
+            self.breaks(world, "S11", text);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A facilitator's process: the real engine between simulated nodes and a simulated store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tollway_evm::facilitator::Transport;
+use tollway_evm::{Chain, ExactFacilitator};
+use tollway_protocol::door::UnixTime;
+use tollway_protocol::scheme::FacilitatorScheme as _;
+
+use crate::life::{Life, Pulse};
+use crate::node::Node;
+use crate::oracle::Call;
+use crate::plan::Plan;
+use crate::purse::{Wish, key};
+use crate::store::Disk;
+use crate::world::World;
+
+/// The first byte of the senders' keys.
+const FIRST_KEY: u8 = 0x90;
+
+/// A running, standing or dead process.
+pub struct Replica {
+    /// Which of the replicas.
+    pub number: usize,
+    life: watch::Sender<Life>,
+    disk: Arc<Disk>,
+    facilitator: ExactFacilitator,
+    /// Whether it takes requests.
+    serves: Arc<AtomicBool>,
+    world: Arc<World>,
+}
+
+/// The accounts that all replicas send from.
+#[must_use]
+pub fn keys(plan: &Plan) -> Vec<tollway_evm::keys::Key> {
+    (0..plan.keys).map(|n| key(FIRST_KEY + u8::try_from(n).unwrap())).collect()
+}
+
+impl Replica {
+    /// Starts a process; it serves when it has taken up what another one left. `skew` is by how many seconds its clock
+    /// is wrong.
+    #[must_use]
+    pub fn start(world: &Arc<World>, number: usize, plan: &Plan, skew: Arc<AtomicI64>) -> Self {
+        let (life, pulse) = watch::channel(Life::Runs);
+        let pulse = Pulse(pulse);
+        let disk = Arc::new(Disk::open(world.clone(), number, pulse.clone()));
+        world.trace.note(&format!("r{number} starts as process {}", disk.process().instance));
+        let clock = world.clone();
+        let node = |node| -> Arc<dyn Transport> {
+            Arc::new(Node::new(world.clone(), number, node, pulse.clone()))
+        };
+        let config = tollway_evm::facilitator::ChainConfig {
+            transports: (0..plan.nodes).map(node).collect(),
+            clock: Arc::new(move || UnixTime(clock.now().saturating_add_signed(skew.load(Ordering::Relaxed)))),
+            ..plan.config()
+        };
+        let facilitator =
+            ExactFacilitator::with_keys(Chain::new(config).unwrap(), keys(plan), disk.clone());
+        let serves = Arc::new(AtomicBool::new(false));
+        let (recovering, ready) = (facilitator.clone(), serves.clone());
+        tokio::spawn(async move {
+            recovering.recover().await;
+            ready.store(true, Ordering::Relaxed);
+        });
+        tokio::spawn(lives(world.clone(), Arc::downgrade(&disk), pulse));
+        world.hurts(number);
+        Self { number, life, disk, facilitator, serves, world: world.clone() }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// Changes that.
+    pub fn set_life(&self, life: Life) {
+        self.world.trace.note(&format!("r{} {life:?}", self.number));
+        self.world.hurts(self.number);
+        self.life.send_replace(life);
+    }
+
+    /// Its lease lapses, as when it could not renew it in time; it goes on all the same.
+    pub fn lapses(&self) {
+        self.world.trace.note(&format!("r{} is taken for dead", self.number));
+        self.world.hurts(self.number);
+        self.world.tables.lock().renew(self.disk.process().instance, 0);
+    }
+
+    /// Whether requests reach it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.life() != Life::Dead && self.serves.load(Ordering::Relaxed)
+    }
+
+    /// What it makes of a payment.
+    #[must_use]
+    pub fn facilitator(&self) -> &ExactFacilitator {
+        &self.facilitator
+    }
+
+    /// Asks it to verify, as `/verify` does.
+    pub fn verify(&self, wish: &Wish) {
+        let (world, facilitator, number) = (self.world.clone(), self.facilitator.clone(), self.number);
+        let (wish, pulse) = (wish.clone(), Pulse(self.life.subscribe()));
+        tokio::spawn(async move {
+            pulse.passes().await;
+            let now = facilitator.now(UnixTime(world.now()));
+            let Ok(verified) = wish.bound(&facilitator).and_then(|bound| bound.at(now)) else { return };
+            let verdict = facilitator.verify(&verified).await;
+            pulse.passes().await;
+            world.trace.note(&format!("r{number} verifies {}: {verdict:?}", wish.transfer.nonce));
+        });
+    }
+
+    /// Asks it to settle; the answer goes to the oracle, and to `heard`.
+    pub fn settle(&self, wish: &Wish, deadline: Duration) -> tokio::sync::oneshot::Receiver<bool> {
+        let (world, facilitator, replica) = (self.world.clone(), self.facilitator.clone(), self.number);
+        let (wish, pulse) = (wish.clone(), Pulse(self.life.subscribe()));
+        let (heard, hears) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            pulse.passes().await;
+            let Ok(bound) = wish.bound(&facilitator) else { return };
+            let began = world.millis();
+            world.trace.note(&format!("r{replica} is asked for {}", wish.transfer.nonce));
+            world.oracle.lock().asked(&wish.key, began);
+            let outcome = facilitator.settle(bound, deadline).await;
+            pulse.passes().await;
+            world.oracle.lock().answered(&world, &Call { replica, wish: &wish, began }, &outcome);
+            let is_settled = matches!(outcome, tollway_protocol::scheme::Outcome::Settled { .. });
+            let _ = heard.send(is_settled);
+        });
+        hears
+    }
+}
+
+/// Renews the process's life in the store.
+async fn lives(world: Arc<World>, disk: std::sync::Weak<Disk>, pulse: Pulse) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pulse.passes().await;
+        let Some(disk) = disk.upgrade() else { return };
+        if !world.weather.sea().is_down {
+            disk.process().renew();
+        }
+    }
+}
