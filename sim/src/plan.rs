@@ -116,7 +116,7 @@ impl Plan {
     pub fn config(&self) -> ChainConfig {
         ChainConfig {
             confirmations: self.confirmations,
-            finality: self.finality,
+            finality: tollway_evm::facilitator::Finality::Blocks(self.finality),
             batch: self.batch,
             window: self.window,
             bump_after: self.bump_after,

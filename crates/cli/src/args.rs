@@ -9,6 +9,7 @@ use crate::demo::{self, DemoArgs};
 use crate::dev::{self, DevArgs};
 use crate::exit::{Exit, Failure};
 use crate::facilitator::{self, FacilitatorArgs};
+use crate::ledger::{self, LedgerArgs};
 use crate::pay::{self, PayArgs};
 use crate::wallet::{self, WalletArgs};
 
@@ -30,6 +31,7 @@ Start with:
   tollway pay --dry-run URL         see what a URL costs
   tollway pay URL                   buy it
   tollway facilitator --config F    verify and settle payments for sellers
+  tollway ledger export --config F  list what was settled, for bookkeeping
 
 Keys and passphrases come from the environment, a file or a prompt, never from the command line.
 What must not be lost (journal, keystore) is under $TOLLWAY_HOME, by default
@@ -48,6 +50,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Dev(DevArgs),
     Facilitator(FacilitatorArgs),
+    Ledger(LedgerArgs),
     Pay(Box<PayArgs>),
     Wallet(WalletArgs),
     Completions(CompletionsArgs),
@@ -83,6 +86,7 @@ impl Command {
             Self::Demo(args) => demo::run(args).await,
             Self::Dev(args) => dev::run(args).await,
             Self::Facilitator(args) => facilitator::run(args).await,
+            Self::Ledger(args) => ledger::run(args).await,
             Self::Pay(args) => pay::run(*args).await,
             Self::Wallet(args) => wallet::run(args).await,
             Self::Completions(args) => completions(args.shell),

@@ -6,6 +6,7 @@ mod dev;
 mod exit;
 mod facilitator;
 mod home;
+mod ledger;
 mod log;
 mod pay;
 mod rpc;

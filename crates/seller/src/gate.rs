@@ -15,16 +15,18 @@
 //! [`Delivery`], which only a ledger makes, and only of a [`Paid`], which it only makes of a
 //! settlement. Delivering without one does not compile.
 
+mod running;
 mod settling;
 
 use tollway_ledger::{Claim, Claimed, Delivery, LedgerError, Paid, RequestId};
 use tollway_protocol::bind::Bound;
-use tollway_protocol::charge::{Charge, ChargeError};
+use tollway_protocol::charge::Charge;
 use tollway_protocol::door::{Address, UnixTime};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::FacilitatorError;
 use tollway_protocol::{Network, PaymentRequest, Reason, Refusal, Settlement, Verdict};
 
+use running::Running;
 use settling::Settling;
 
 /// Seconds by which the seller's clock may be wrong before it calls a payment expired by itself. Nearer
@@ -59,14 +61,6 @@ struct Claiming {
     payer: String,
     /// It is claimed for an offer that its request has no more: it can only be gone on with.
     recalled: bool,
-}
-
-/// A payment whose handler runs before it is settled.
-#[derive(Debug)]
-struct Running {
-    claimed: Claimed,
-    /// Whether an earlier attempt to settle may have charged.
-    attempted: bool,
 }
 
 /// What a driver reports.
@@ -341,41 +335,6 @@ impl Gate {
         let settling = Settling::new(claimed, again, ran, attempted);
         (State::Settling(Box::new(settling)), Effect::Settle(request))
     }
-}
-
-impl Running {
-    /// From the handler's charge to settling it.
-    fn ran(self, charge: Option<&Charge>) -> (State, Effect) {
-        match self.claimed.payment().to_charge(charge) {
-            Ok(request) => {
-                let request = Box::new(tidied(request));
-                if self.attempted {
-                    return Gate::settle(self.claimed, request, true, true);
-                }
-                (State::Marking(request), Effect::Mark(self.claimed))
-            }
-            Err(error) => {
-                let refusal = overcharged(&self.claimed, &error);
-                finish(self.close(), Answer::Refuse(Box::new(refusal.into())))
-            }
-        }
-    }
-
-    /// Nothing was settled in this turn.
-    fn close(self) -> Closing {
-        if self.attempted {
-            let transaction = self.claimed.transaction().map(str::to_owned);
-            Closing::Pending(self.claimed, transaction)
-        } else {
-            Closing::Release(self.claimed)
-        }
-    }
-}
-
-/// The handler charges what the payer did not agree to, or what can't be computed: the seller's fault.
-fn overcharged(claimed: &Claimed, error: &ChargeError) -> Refusal {
-    tracing::error!(%error, "the handler's charge can't be settled");
-    refuse(claimed, Reason::ExceedsPermitted, "the seller's charge for this request can't be settled")
 }
 
 fn finish(closing: Closing, answer: Answer) -> (State, Effect) {

@@ -3,24 +3,28 @@
 mod build;
 mod key;
 mod lookup;
+mod networks;
 mod place;
 mod probe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tollway_facilitator::config::{ConfigError, KeyHash, KeySource};
+use tollway_evm::ExactFacilitator;
+use tollway_facilitator::config::{self, ConfigError, KeyHash, KeySource};
 use tollway_facilitator::{Config, Registry, Server, meter};
+use tollway_ledger::Ledger;
 
 use self::key::KeyArgs;
 use self::probe::ProbeArgs;
 use crate::exit::{Doing as _, Exit, Failure};
 use crate::screen;
 use crate::signals::Stop;
-use crate::stack::Service;
+use crate::stack::{self, Service};
 use crate::{secrets, traces};
 
 /// Variables that are other parts' of this program.
@@ -94,9 +98,11 @@ fn check(path: &Path, config: &Config) -> Result<Exit, Failure> {
     let signers = build::check(config)?;
     let networks = config.networks.iter().zip(signers);
     screen::line(&format!("{}: good", path.display()))?;
-    for (network, signer) in networks {
+    for (network, signers) in networks {
         let nodes: Vec<String> = network.rpc.iter().map(ToString::to_string).collect();
-        screen::line(&format!("  {} through {}, gas paid by {signer}", network.id, nodes.join(", ")))?;
+        let signers: Vec<String> = signers.iter().map(ToString::to_string).collect();
+        let (nodes, signers) = (nodes.join(", "), signers.join(", "));
+        screen::line(&format!("  {} through {nodes}, gas paid by {signers}", network.id))?;
     }
     let (keys, rules) = (config.keys.len(), config.allow.len().saturating_add(config.deny.len()));
     if keys > 0 || rules > 0 {
@@ -112,7 +118,7 @@ async fn serve(config: &Config, stop: Stop) -> Result<Exit, Failure> {
             failure.todo("is another one running? choose another address with `listen` or TOLLWAY_LISTEN")
         },
     )?;
-    let ledger = build::ledger(config)?;
+    let ledger = stack::open(&config.ledger).await?;
     let registry = build::registry(config, &ledger)?;
     let dress = |api| traces::follow(build::dress(config, api));
     let service = Service::start(server, registry, ledger, &config.limits, metrics, dress).await;
@@ -159,6 +165,30 @@ fn recorder() -> Result<metrics_exporter_prometheus::PrometheusHandle, Failure> 
         }
     });
     Ok(handle)
+}
+
+/// The ledger of the facilitator with this configuration, or the one at `place`.
+pub(crate) async fn ledger_of(
+    config: Option<&Path>,
+    place: Option<&str>,
+) -> Result<Arc<dyn Ledger>, Failure> {
+    match (config, place) {
+        (Some(path), _) => stack::open_existing(&read(path)?.ledger).await,
+        (None, Some(text)) => {
+            let place = config::Ledger::new(text)
+                .map_err(|expected| Failure::general(format!("--ledger: {expected}")))?;
+            stack::open_existing(&place).await
+        }
+        (None, None) => Err(Failure::new(Exit::Usage, "--config or --ledger is missing")),
+    }
+}
+
+/// The ledger and the mechanisms of the facilitator with this configuration.
+pub(crate) async fn opened(path: &Path) -> Result<(Arc<dyn Ledger>, Vec<ExactFacilitator>), Failure> {
+    let config = read(path)?;
+    let ledger = stack::open_existing(&config.ledger).await?;
+    let mechanisms = build::mechanisms(&config, &ledger)?;
+    Ok((ledger, mechanisms))
 }
 
 /// Reads and checks a configuration; every problem is told with its place.

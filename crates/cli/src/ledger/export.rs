@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tollway_ledger::{Journal as _, JournalState, Record};
+use tollway_ledger::{JournalState, Record};
 use tollway_protocol::{PaymentRequest, assets};
 
 use super::{Place, Which};

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tollway_evm::facilitator::ChainConfig;
 use tollway_evm::keys::Key;
 use tollway_evm::{Chain, ExactFacilitator};
-use tollway_facilitator::Server;
-use tollway_ledger::SqliteLedger;
+use tollway_facilitator::{Server, config};
+use tollway_ledger::{Ledger, PostgresLedger, PostgresOptions, SqliteLedger};
 use tollway_protocol::Secret;
 
 use crate::exit::{Doing as _, Failure};
@@ -37,6 +37,27 @@ pub(crate) fn mechanism(net: &Net, key: Key, ledger: Arc<SqliteLedger>) -> Resul
     let mut config = ChainConfig::new(net.network.clone(), Secret::new(net.rpc.url().to_owned()));
     config.poll = net.poll();
     Ok(ExactFacilitator::new(Chain::new(config)?, key, ledger))
+}
+
+/// Opens a facilitator's ledger, making it if it isn't there.
+pub(crate) async fn open(place: &config::Ledger) -> Result<Arc<dyn Ledger>, Failure> {
+    let Some(url) = place.postgres() else {
+        let path = place.path().ok_or_else(|| Failure::general(format!("ledger: {place}: no file")))?;
+        return Ok(open_ledger(path)?);
+    };
+    let opened = PostgresLedger::open(url, PostgresOptions::default()).await;
+    let opened = opened.doing(|| format!("the ledger {place}"));
+    opened.map(|ledger| Arc::new(ledger) as Arc<dyn Ledger>).map_err(|failure| {
+        failure.todo("is the database up, and may this account make tables in its schema `tollway`?")
+    })
+}
+
+/// As [`open`], but never makes a file.
+pub(crate) async fn open_existing(place: &config::Ledger) -> Result<Arc<dyn Ledger>, Failure> {
+    if let Some(path) = place.path().filter(|path| !path.is_file()) {
+        return Err(Failure::general(format!("the ledger {}: there is no such file", path.display())));
+    }
+    open(place).await
 }
 
 /// Opens a ledger's file, or says what is wrong with it.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tollway_facilitator::config::Limits;
 use tollway_facilitator::serve::Drained;
 use tollway_facilitator::{Api, Registry, Server};
-use tollway_ledger::{Journal as _, SqliteLedger};
+use tollway_ledger::Ledger;
 
 /// A facilitator's HTTP API, being served.
 pub(crate) struct Service {
@@ -33,7 +33,7 @@ impl Service {
     pub(crate) async fn start(
         server: Server,
         registry: Registry,
-        ledger: Arc<SqliteLedger>,
+        ledger: Arc<dyn Ledger>,
         limits: &Limits,
         metrics: Option<PrometheusHandle>,
         dress: impl FnOnce(Api) -> Router,

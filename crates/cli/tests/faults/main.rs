@@ -10,6 +10,7 @@ mod gate;
 mod kill;
 mod load;
 mod matrix;
+mod node;
 mod oracle;
 mod rpc;
 mod world;

@@ -84,9 +84,7 @@ pub(crate) async fn settle_down(world: &World, purchases: &[Arc<Purchase>]) {
     }
     crate::load::ended(asking).await;
     world.chain.set_mining(Mining::Auto).unwrap();
-    if world.settings.finality > 1 {
-        world.chain.request("anvil_mine", &json!([world.settings.finality + 1])).unwrap();
-    }
+    world.chain.request("anvil_mine", &json!([world.settings.finality + 70])).unwrap();
 }
 
 /// What is wrong, collected.

@@ -16,12 +16,22 @@ use crate::abi::{Eip3009, MULTICALL3};
 use crate::exact::Domain;
 use crate::facilitator::decode::domain_of;
 use crate::facilitator::heads::Source;
+use crate::facilitator::memory::InVain;
 use crate::facilitator::rpc::{Block, Call, Http, Rpc, RpcError, Transport};
 use crate::facilitator::share::Shared;
 use crate::permit2::{EXACT_PROXY, UPTO_PROXY};
 
 /// What tells the time.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
+
+/// When no reorg is expected to take a block back any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// When the chain is so many blocks long from it on, itself counted.
+    Blocks(u64),
+    /// When the node's block of this tag is it or a later one: `safe` or `finalized`.
+    Tag(&'static str),
+}
 
 /// How a network is reached and what is allowed on it.
 pub struct ChainConfig {
@@ -38,9 +48,9 @@ pub struct ChainConfig {
     pub assets: Vec<Asset>,
     /// Blocks, the transaction's own counted, until a settlement is told. At least 1.
     pub confirmations: u64,
-    /// Blocks, the transaction's own counted, after which no reorg is expected any more. Until then a settlement is
-    /// looked at again, and taken back if its block is lost.
-    pub finality: u64,
+    /// When no reorg is expected any more. Until then a settlement is looked at again, and taken back if its block is
+    /// lost.
+    pub finality: Finality,
     /// From this atomic amount on, a second node must show the payment's transaction in the same block.
     pub agree_above: Option<U256>,
     /// How often the chain is looked at while a transaction is on its way; about half a block.
@@ -102,7 +112,7 @@ impl ChainConfig {
             transports: Vec::new(),
             assets: Vec::new(),
             confirmations: 1,
-            finality: 64,
+            finality: Finality::Blocks(64),
             agree_above: None,
             poll: Duration::from_millis(500),
             rpc_timeout: Duration::from_secs(8),
@@ -165,6 +175,7 @@ pub struct Chain {
     /// Verifications that wait for a call that they can share.
     pub(super) shared: Shared,
     checked: OnceCell<()>,
+    pub(crate) in_vain: InVain,
     /// Contracts that were found on the chain.
     deployed: parking_lot::Mutex<HashSet<Address>>,
     block_time: AtomicU64,
@@ -198,7 +209,8 @@ impl Chain {
         let mut tokens = HashMap::new();
         for asset in assets::on(&config.network, &config.assets) {
             let address = tollway_protocol::door::hex_array::<20>(&asset.address);
-            let address = Address::from(address.map_err(|e| wrong(&format!("asset {}: {e}", asset.address)))?);
+            let address =
+                Address::from(address.map_err(|e| wrong(&format!("asset {}: {e}", asset.address)))?);
             let domain = domain_of(&asset);
             if asset.eip3009 && domain.is_none() {
                 return Err(wrong(&format!("asset {}: no EIP-712 name and version", asset.address)));
@@ -221,6 +233,7 @@ impl Chain {
             signers: Vec::new(),
             shared: Shared::default(),
             checked: OnceCell::new(),
+            in_vain: InVain::default(),
             deployed: parking_lot::Mutex::default(),
             block_time: AtomicU64::new(0),
             pace: Pace::default(),

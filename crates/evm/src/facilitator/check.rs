@@ -43,6 +43,13 @@ impl Chain {
                 return Err(effects.refuse(Reason::TransferNotSupported, message));
             }
         }
+        if let Way::Delegation(by) = &payment.way {
+            let whose = (by.delegation.manager, by.delegation.delegator);
+            if self.in_vain.times(whose, self.host_now()) >= self.config.reverts_per_day {
+                let message = "too many of its delegations were redeemed in vain today";
+                return Err(effects.refuse(Reason::PayerSuspended, message));
+            }
+        }
         let seen = match self.has_multicall().await.map_err(unreachable)? {
             true if payment.is_safe() => self.look_shared(payment).await,
             true => self.look_at_one(payment).await,
@@ -129,8 +136,7 @@ impl Chain {
     /// Without Multicall3.
     async fn look_one_by_one(&self, payment: &Decoded) -> Result<Seen, RpcError> {
         let (to, input) = payment.transfer_call();
-        let transfer =
-            self.own_simulation(payment).unwrap_or_else(|| self.simulation(to, input.to_vec()));
+        let transfer = self.own_simulation(payment).unwrap_or_else(|| self.simulation(to, input.to_vec()));
         let reads = payment.reads();
         let mut asks = vec![Ask::code(payment.payer())];
         asks.extend(reads.iter().map(|(to, input)| Ask::call(&self.simulation(*to, input.clone()))));

@@ -10,7 +10,7 @@ use crate::delegation::Delegation;
 use crate::exact::{Authorization, Domain, ExactPayload};
 use crate::facilitator::chain::{Chain, Token};
 use crate::facilitator::payment::{ByDelegation, ByPermit, Decoded, Sponsor, Terms, Way};
-use crate::permit2::{Approval, Permit2612, Permit2Payment};
+use crate::permit2::{Approval, Permit2Payment, Permit2612};
 use crate::signature::Signature;
 use crate::upto;
 
@@ -35,7 +35,8 @@ impl Chain {
             }
             ExactPayload::Permit2(payment) => {
                 let digest = payment.permit.digest(self.chain_id);
-                let sponsor = self.sponsor(presented, &payment).map_err(|wrong| wrong.into_refusal(refuse))?;
+                let sponsor =
+                    self.sponsor(presented, &payment).map_err(|wrong| wrong.into_refusal(refuse))?;
                 let amount = match payment.permit.facilitator {
                     Some(_) => bound.offer().amount.get(),
                     None => payment.permit.amount,

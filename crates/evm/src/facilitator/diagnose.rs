@@ -102,7 +102,8 @@ fn diagnose_permit(
     let spent = seen.word(1).and_then(|word| payment.is_spent(B256::from(word).as_slice()));
     let allowance = seen.word(2).unwrap_or_default();
     let lacks = || {
-        let message = format!("Permit2 may take {allowance} of the payer's {}, {value} is due", payment.token);
+        let message =
+            format!("Permit2 may take {allowance} of the payer's {}, {value} is due", payment.token);
         (Reason::AllowanceRequired, message)
     };
     match spent {

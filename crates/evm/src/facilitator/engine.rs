@@ -13,6 +13,7 @@ use tollway_protocol::door;
 use crate::facilitator::chain::Chain;
 use crate::facilitator::envelope::Gas;
 use crate::facilitator::flight::Flights;
+use crate::facilitator::given::Given;
 use crate::facilitator::lane::{Lane, Member, Sent};
 use crate::facilitator::memory::Unused;
 use crate::facilitator::send::Unsigned;
@@ -26,6 +27,7 @@ pub(crate) struct Engine {
     pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) flights: Flights,
     pub(crate) unused: Unused,
+    pub(crate) given: Given,
     pub(crate) gas: Gas,
     pub(crate) watch: Watch,
     /// The lane that is asked first next time.
@@ -48,6 +50,7 @@ impl Engine {
             lanes: keys.into_iter().map(|key| Arc::new(Lane::new(key))).collect(),
             flights: Flights::new(most),
             unused: Unused::new(),
+            given: Given::default(),
             gas: Gas::default(),
             watch: Watch::default(),
             turn: Mutex::new(0),

@@ -94,6 +94,11 @@ impl Plan {
     }
 }
 
+/// Whether a transaction settles nothing, but spends a nonce or gives a payer gas.
+pub(crate) fn is_gift(signed: &SignedTransaction) -> bool {
+    Plan::of(signed).is_some_and(|plan| plan.settles_nothing())
+}
+
 /// Several payments' transfers in one call: one that fails doesn't touch the others.
 pub(crate) fn together<'a>(payments: impl Iterator<Item = &'a Decoded>) -> (Address, Bytes) {
     let call = |payment: &Decoded| {
@@ -132,9 +137,8 @@ impl Gas {
 
     /// The limit for a transaction of these payments by `input`.
     pub(crate) fn limit<'a>(&self, payments: impl Iterator<Item = &'a Decoded>, input: &[u8]) -> u64 {
-        let inside = payments.fold(0u64, |sum, payment| {
-            sum.saturating_add(self.inside(payment)).saturating_add(CALL_GAS)
-        });
+        let inside = payments
+            .fold(0u64, |sum, payment| sum.saturating_add(self.inside(payment)).saturating_add(CALL_GAS));
         TRANSFER_GAS.saturating_add(data_gas(input)).saturating_add(FRAME_GAS).saturating_add(inside)
     }
 }

@@ -7,12 +7,14 @@ use alloy_primitives::B256;
 use tollway_ledger::Ending;
 use tollway_protocol::bind::PaymentKey;
 
-use crate::facilitator::chain::Chain;
+use crate::facilitator::chain::{Chain, Finality};
 use crate::facilitator::engine::Engine;
 use crate::facilitator::payment::Decoded;
 use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
 use crate::facilitator::watch::Told;
 
+/// How often a node is asked for its final block.
+const ASK_TAG_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 /// How many blocks' hashes are remembered.
 const REMEMBERED: usize = 256;
 
@@ -67,7 +69,7 @@ impl Engine {
 
     /// Makes final what is deep enough, after one more look at it.
     pub(super) async fn tend_finality(self: &Arc<Self>) {
-        let Some(deep) = self.deep_block() else { return };
+        let Some(deep) = self.deep_block().await else { return };
         let told: BTreeMap<_, _> = {
             let state = self.watch.state.lock();
             state
@@ -90,11 +92,28 @@ impl Engine {
         }
     }
 
-    fn deep_block(&self) -> Option<u64> {
-        let state = self.watch.state.lock();
-        let (head, _) = state.blocks.last_key_value()?;
-        let deep = head.saturating_add(1).checked_sub(self.chain.config.finality)?;
-        state.unfinal.values().any(|told| told.block <= deep).then_some(deep)
+    /// The last block that no reorg is expected to take back, when something that is not final may be in it.
+    async fn deep_block(&self) -> Option<u64> {
+        let (head, first) = {
+            let state = self.watch.state.lock();
+            let first = state.unfinal.values().map(|told| told.block).min()?;
+            (*state.blocks.last_key_value()?.0, first)
+        };
+        let deep = match self.chain.config.finality {
+            Finality::Blocks(blocks) => head.saturating_add(1).checked_sub(blocks)?,
+            Finality::Tag(tag) => self.tagged_block(tag).await?,
+        };
+        (first <= deep).then_some(deep)
+    }
+
+    /// The number of the node's block of this tag, asked for now and then.
+    async fn tagged_block(&self, tag: &'static str) -> Option<u64> {
+        let mut asked = self.watch.tagged.lock().await;
+        if asked.is_none_or(|(at, _)| at.elapsed() >= ASK_TAG_EVERY) {
+            let block = self.chain.rpc.block_of(tag).await.ok()??;
+            *asked = Some((tokio::time::Instant::now(), block.number.to()));
+        }
+        asked.map(|(_, number)| number)
     }
 
     /// Looks for the transactions of settlements that were told: in another block they are noted there, in none

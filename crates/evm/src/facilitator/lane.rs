@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub(crate) struct Ticket {
     pub(crate) job: Arc<Job>,
     /// What takes it; none when it was taken before.
     pub(crate) claim: Option<Box<Verified>>,
+    /// What the payer is given, in wei, for the gas of its approval: with 0 it is the payment that is to be sent.
+    pub(crate) gift: U256,
     pub(crate) flight: Arc<Flight>,
     pub(crate) word: oneshot::Sender<Word>,
 }

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+use alloy_primitives::Address;
 use parking_lot::Mutex;
 use tollway_protocol::bind::PaymentKey;
+use tollway_protocol::door::UnixTime;
 
 use crate::facilitator::payment::Terms;
 
@@ -52,3 +54,28 @@ impl Unused {
         recent.entries.get(key) == Some(terms)
     }
 }
+
+/// Delegations that were redeemed in vain, by manager and delegator. Not kept in the ledger under the delegator's name:
+/// anyone can name a delegator, who would then be refused for it by every method.
+#[derive(Default)]
+pub(crate) struct InVain(Mutex<Option<Recent<(Address, Address), Vec<UnixTime>>>>);
+
+impl InVain {
+    pub(crate) fn note(&self, whose: (Address, Address), now: UnixTime) {
+        let mut all = self.0.lock();
+        let recent = all.get_or_insert_with(Recent::new);
+        let mut times = recent.entries.get(&whose).cloned().unwrap_or_default();
+        times.retain(|at| *at > now.minus(DAY_SECONDS));
+        times.push(now);
+        recent.insert(whose, times);
+    }
+
+    /// How many that were in the 24 hours before `now`.
+    pub(crate) fn times(&self, whose: (Address, Address), now: UnixTime) -> u64 {
+        let all = self.0.lock();
+        let times = all.as_ref().and_then(|recent| recent.entries.get(&whose));
+        times.map_or(0, |times| times.iter().filter(|at| **at > now.minus(DAY_SECONDS)).count() as u64)
+    }
+}
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;

@@ -1,5 +1,6 @@
 //! The facilitator's side: verify in one round trip at most, settle once through the journal.
 
+mod audit;
 mod chain;
 mod check;
 mod decode;
@@ -10,12 +11,15 @@ mod evidence;
 mod fees;
 mod finality;
 mod flight;
+mod given;
 mod heads;
 mod job;
 mod lane;
 mod memory;
+mod own;
 mod payment;
 mod pilot;
+mod prelude;
 mod proof;
 mod prove;
 mod rpc;
@@ -42,7 +46,8 @@ use tollway_protocol::{Network, Refusal};
 use crate::exact::SCHEME;
 use crate::keys::Key;
 use crate::permit2::{APPROVAL_EXTENSION, PERMIT_EXTENSION};
-pub use chain::{Chain, ChainConfig, ChainError, Clock};
+pub use audit::{Audit, AuditError, Difference, DifferenceKind};
+pub use chain::{Chain, ChainConfig, ChainError, Clock, Finality};
 use engine::Engine;
 pub use rpc::{Http, Transport, Unanswered};
 pub use upto::UptoFacilitator;
@@ -72,6 +77,20 @@ impl ExactFacilitator {
     #[must_use]
     pub fn upto(&self) -> UptoFacilitator {
         UptoFacilitator::new(self.engine.clone())
+    }
+
+    /// Compares what the journal has of payments taken since then with the chain's own logs. Changes nothing.
+    ///
+    /// # Errors
+    /// [`AuditError`] when one of them can't be asked.
+    pub async fn audit(&self, since: UnixTime) -> Result<Audit, AuditError> {
+        self.engine.audit(since).await
+    }
+
+    /// Compares the last day every five minutes from now on, in a task of its own: differences are logged, and counted
+    /// in the gauge `tollway_evm_unreconciled`.
+    pub fn keep_auditing(&self) {
+        tokio::spawn(audit::keep_auditing(Arc::downgrade(&self.engine)));
     }
 
     /// The network's side, for its figures.

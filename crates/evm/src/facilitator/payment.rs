@@ -9,7 +9,7 @@ use alloy_sol_types::SolCall as _;
 use crate::abi::{Eip3009, MULTICALL3, Multicall3, TransferWithAuthorization};
 use crate::delegation::Delegation;
 use crate::exact::Authorization;
-use crate::permit2::{ApprovalTransaction, Permit, Permit2612, Permit2Payment};
+use crate::permit2::{ApprovalTransaction, Permit, Permit2Payment, Permit2612};
 use crate::signature::Signature;
 
 /// A payment, decoded, with what could be told of it without asking the chain.
@@ -158,6 +158,11 @@ impl Decoded {
         self.permit().is_some_and(|by| by.payment.permit.facilitator.is_some())
     }
 
+    /// Whether it is a delegation: the payer that it names may have nothing to do with it.
+    pub(crate) fn is_delegated(&self) -> bool {
+        matches!(self.way, Way::Delegation(_))
+    }
+
     /// Whether the payer's account was found to have code.
     pub(crate) fn has_code(&self) -> bool {
         self.code.load(Ordering::Relaxed)
@@ -172,7 +177,9 @@ impl Decoded {
     pub(crate) fn is_safe(&self) -> bool {
         let alone = match &self.way {
             Way::Transfer(_) => false,
-            Way::Permit(by) => by.payment.permit.facilitator.is_some() || !matches!(by.sponsor, Sponsor::None),
+            Way::Permit(by) => {
+                by.payment.permit.facilitator.is_some() || !matches!(by.sponsor, Sponsor::None)
+            }
             Way::Delegation(_) => true,
         };
         !alone && self.by_key && !self.has_code()

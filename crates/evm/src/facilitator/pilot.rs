@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::U256;
 use tokio::sync::oneshot;
 use tollway_ledger::{Holder, Prepared, Record, fault};
 use tollway_protocol::Reason;
@@ -10,6 +11,7 @@ use tollway_protocol::bind::Verified;
 use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
+use crate::facilitator::envelope::is_gift;
 use crate::facilitator::flight::Flight;
 use crate::facilitator::job::{Job, pending, shown};
 use crate::facilitator::lane::{Lane, Ticket, Word};
@@ -24,7 +26,7 @@ pub(crate) struct Pilot {
 }
 
 /// What a pilot does next.
-enum Step {
+pub(super) enum Step {
     /// Has an account of this process send it.
     Send(Option<Box<Verified>>),
     /// Leaves it to a process that has an account.
@@ -53,13 +55,8 @@ impl Pilot {
     }
 
     /// Goes on with a settlement that was left open.
-    pub(crate) async fn open_one(mut self, record: Record) -> Outcome {
-        // What was charged first counts, whatever this request would charge.
-        if self.job.payment.is_metered() {
-            let Some(first) = self.engine.job_of(&record) else { return pending(record.hash) };
-            self.job = Arc::new(first);
-        }
-        self.fly(Self::onwards(record)).await
+    pub(crate) async fn open_one(self, record: Record) -> Outcome {
+        self.fly(Step::Other(Box::new(record))).await
     }
 
     /// Records that someone else's transaction carries the payment, and waits until it counts.
@@ -67,19 +64,32 @@ impl Pilot {
         self.fly(Step::Adopt(Box::new(verified))).await
     }
 
-    async fn fly(&self, mut step: Step) -> Outcome {
+    async fn fly(mut self, mut step: Step) -> Outcome {
         loop {
             step = match step {
                 Step::Send(claim) => self.send(claim).await,
                 Step::HandOver(verified) => self.take(*verified, false).await,
                 Step::Adopt(verified) => self.take(*verified, true).await,
-                Step::Other(record) => self.other(*record),
+                Step::Other(record) => {
+                    self.charge_as(&record);
+                    self.other(*record)
+                }
                 Step::Elsewhere => self.elsewhere().await,
                 Step::TakeUp(record) => self.take_up(*record).await,
                 Step::Prove => self.prove().await.map_or(Step::Send(None), Step::Over),
                 Step::Reconsider(refused, verified) => self.reconsider(refused, verified).await,
                 Step::Over(outcome) => return outcome,
             }
+        }
+    }
+
+    /// What was charged first counts, whatever this request would charge.
+    fn charge_as(&mut self, record: &Record) {
+        if self.job.payment.is_metered()
+            && let Some(first) = self.engine.job_of(record)
+            && first.payment.terms() == self.job.payment.terms()
+        {
+            self.job = Arc::new(first);
         }
     }
 
@@ -101,19 +111,24 @@ impl Pilot {
             Err(error) => {
                 // It may be taken all the same.
                 self.engine.doubt();
-                Step::Over(self.job.no_store(&error))
+                Step::Over(Outcome::Pending { transaction: None, message: shown(&error) })
             }
         }
     }
 
     /// Has it sent by an account of this process, or leaves it to a process that has one.
     async fn send(&self, claim: Option<Box<Verified>>) -> Step {
+        let claim = match self.allow(claim).await {
+            Ok(claim) => claim,
+            Err(step) => return step,
+        };
         let Some(lane) = self.engine.lane(self.job.payment.sender()).await else {
             return claim.map_or(Step::Elsewhere, Step::HandOver);
         };
         let (word, told) = oneshot::channel();
         let (job, flight) = (self.job.clone(), self.flight.clone());
-        self.engine.queue(&lane, Ticket { job, claim: claim.clone(), flight, word });
+        let gift = U256::ZERO;
+        self.engine.queue(&lane, Ticket { job, claim: claim.clone(), gift, flight, word });
         match (self.hear(told).await, claim) {
             (Heard::Over(outcome), _) => Step::Over(outcome),
             (Heard::Refused(refused), Some(verified)) => Step::Reconsider(refused, verified),
@@ -125,7 +140,7 @@ impl Pilot {
     }
 
     /// Waits for the engine's word; if that takes long, looks whether the payment was made otherwise.
-    async fn hear(&self, mut told: oneshot::Receiver<Word>) -> Heard {
+    pub(super) async fn hear(&self, mut told: oneshot::Receiver<Word>) -> Heard {
         let mut patience = self.patience();
         loop {
             let word = match tokio::time::timeout(patience, &mut told).await {
@@ -159,7 +174,7 @@ impl Pilot {
         (chain.config.poll * CHECK_EVERY).max(chain.block_interval().min(chain.config.poll * 16) * 2)
     }
 
-    fn most_patience(&self) -> Duration {
+    pub(super) fn most_patience(&self) -> Duration {
         self.engine.chain.config.poll * 64
     }
 
@@ -220,7 +235,7 @@ impl Pilot {
             return false;
         }
         let Ok(attempts) = self.engine.journal.history(self.flight.key()).await else { return false };
-        if attempts.iter().any(|attempt| attempt.block.is_some()) {
+        if attempts.iter().any(|attempt| attempt.block.is_some() && !is_gift(&attempt.transaction)) {
             return false;
         }
         self.engine.chain.verify(&self.job.payment, &self.job.effects).await.is_ok()
@@ -266,9 +281,12 @@ impl Pilot {
     }
 
     /// Nothing was ever signed for it: it is free again.
-    async fn give_up(&self, refused: Outcome) -> Outcome {
+    pub(super) async fn give_up(&self, refused: Outcome) -> Outcome {
         match self.engine.journal.history(self.flight.key()).await {
             Ok(attempts) if attempts.is_empty() => {}
+            Ok(attempts) if attempts.iter().all(|attempt| is_gift(&attempt.transaction)) => {
+                return self.not_allowed(refused).await;
+            }
             _ => return pending(self.flight.hash()),
         }
         match self.engine.journal.abandon_settlement(self.flight.key()).await {
@@ -369,7 +387,7 @@ impl Pilot {
 const ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// What a pilot heard.
-enum Heard {
+pub(super) enum Heard {
     Over(Outcome),
     Refused(Outcome),
     Taken(Box<Record>),

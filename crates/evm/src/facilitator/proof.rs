@@ -157,9 +157,7 @@ impl Chain {
             return Some(false);
         }
         let calls = settlements(carried.to?, &carried.input, |token| self.tokens.contains_key(&token))?;
-        let is_it = |call: &Settling| {
-            matches!(call, Settling::Permit(other, amount) if **other == *permit && *amount == by.amount)
-        };
+        let is_it = |call: &Settling| matches!(call, Settling::Permit(other, amount) if **other == *permit && *amount == by.amount);
         let alike: Vec<_> = calls.iter().filter(|call| call.told() == payment.told()).collect();
         match (alike.iter().any(|call| is_it(call)), alike.iter().all(|call| is_it(call))) {
             (true, true) => Some(true),
@@ -213,11 +211,8 @@ impl Chain {
 
 impl FoundLog {
     fn is_transfer_of(&self, payment: &Decoded) -> bool {
-        let expected = [
-            Eip3009::Transfer::SIGNATURE_HASH,
-            payment.payer().into_word(),
-            payment.recipient().into_word(),
-        ];
+        let expected =
+            [Eip3009::Transfer::SIGNATURE_HASH, payment.payer().into_word(), payment.recipient().into_word()];
         let amount = B256::from(payment.value());
         self.address == payment.token && self.topics == expected && self.data[..] == amount[..]
     }
@@ -229,7 +224,9 @@ impl FoundLog {
         }
         let data = self.data.split_at_checked(32);
         data.is_some_and(|(of, mask)| {
-            mask.len() == 32 && U256::from_be_slice(of) == word && U256::from_be_slice(mask) & bit != U256::ZERO
+            mask.len() == 32
+                && U256::from_be_slice(of) == word
+                && U256::from_be_slice(mask) & bit != U256::ZERO
         })
     }
 }

@@ -4,14 +4,18 @@ use tollway_ledger::{Ending, LedgerError};
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Dialect, Reason};
 
-use crate::facilitator::chain::MAX_AHEAD_SECONDS;
+use crate::facilitator::chain::{Finality, MAX_AHEAD_SECONDS};
 use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::job::{Job, pending};
 use crate::facilitator::lane::DEAD_AFTER_SECONDS;
+use crate::facilitator::payment::Way;
 use crate::facilitator::pilot::Pilot;
 use crate::facilitator::proof::Fate;
 use crate::facilitator::rpc::{Receipt, RpcError};
 use crate::facilitator::watch::Told;
+
+/// The most that it is waited after a window.
+const MOST_DEAD_AFTER_SECONDS: u64 = 300;
 
 /// What the chain proves of a payment.
 pub(crate) enum Proof {
@@ -27,7 +31,11 @@ pub(crate) enum Proof {
 
 impl Engine {
     pub(crate) async fn proof(&self, job: &Job) -> Result<Proof, RpcError> {
-        let (fate, head) = match self.chain.fate(&job.payment).await? {
+        let fate = match self.own_fate(job).await? {
+            Fate::Untold => self.chain.fate(&job.payment).await?,
+            told => told,
+        };
+        let (fate, head) = match fate {
             Fate::Paid(receipt)
                 if self.chain.is_deep(&receipt).await?
                     && (!self.chain.is_dear(&job.payment) || self.chain.is_agreed(&receipt).await?) =>
@@ -41,12 +49,27 @@ impl Engine {
         if !matches!(fate, Fate::Untold) {
             return Ok(Proof::Nothing);
         }
-        let (ends, now) = (job.effects.window.closes.plus(DEAD_AFTER_SECONDS).0, head.timestamp.to::<u64>());
+        let ends = job.effects.window.closes.plus(self.dead_after_seconds()).0;
+        let now = head.timestamp.to::<u64>();
         let credible = now <= self.chain.host_now().plus(MAX_AHEAD_SECONDS).0;
         if credible && ends < now && !self.chain.is_used_at(&job.payment, head.number).await? {
             return Ok(Proof::Over);
         }
         Ok(Proof::Nothing)
+    }
+}
+
+impl Engine {
+    /// Seconds after a payment's window by which no block can hold it any more, not even one of a reorg.
+    fn dead_after_seconds(&self) -> u64 {
+        let chain = &self.chain;
+        let reorg = match chain.config.finality {
+            Finality::Blocks(blocks) => blocks,
+            Finality::Tag(_) => u64::MAX,
+        };
+        let reorg =
+            reorg.saturating_mul(chain.block_interval().as_millis().try_into().unwrap_or(u64::MAX)) / 1000;
+        reorg.clamp(DEAD_AFTER_SECONDS, MOST_DEAD_AFTER_SECONDS)
     }
 }
 
@@ -68,7 +91,13 @@ impl Pilot {
     pub(super) async fn gone(&self, receipt: &Receipt) -> Outcome {
         let told = self.flight.hash().or_else(|| Some(receipt.transaction_hash.to_string()));
         let ours = self.flight.hash().as_deref().and_then(transaction_hash);
-        let (reason, message) = if ours == Some(receipt.transaction_hash) {
+        if let Way::Delegation(by) = &self.job.payment.way {
+            let chain = &self.engine.chain;
+            chain.in_vain.note((by.delegation.manager, by.delegation.delegator), chain.host_now());
+        }
+        let (reason, message) = if !receipt.succeeded() {
+            (Reason::TransactionFailed, "the transaction reverted")
+        } else if ours == Some(receipt.transaction_hash) {
             (Reason::TransferNotFound, "the transaction does not contain the token's transfer")
         } else {
             (Reason::AlreadyUsed, "the authorization was cancelled, or used for another transfer")
@@ -82,7 +111,7 @@ impl Pilot {
         self.failed(Reason::TransactionFailed, message, self.flight.hash()).await
     }
 
-    async fn failed(&self, reason: Reason, message: &str, hash: Option<String>) -> Outcome {
+    pub(super) async fn failed(&self, reason: Reason, message: &str, hash: Option<String>) -> Outcome {
         let reason = reason.code(Dialect::of(&self.job.effects.scheme, &self.job.effects.network));
         self.finish(Ending::Failed { reason, message: message.to_owned(), hash }).await
     }

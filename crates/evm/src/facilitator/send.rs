@@ -10,7 +10,7 @@ use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
-use crate::facilitator::envelope::{Plan, together};
+use crate::facilitator::envelope::{Plan, TRANSFER_GAS, together};
 use crate::facilitator::fees::Fees;
 use crate::facilitator::job::{Job, shown};
 use crate::facilitator::lane::{Lane, Member, Sent, Ticket, Word};
@@ -249,7 +249,9 @@ impl Engine {
     ) {
         let nonce = signed.nonce;
         let members = group.into_iter().map(|ticket| {
-            ticket.flight.signed(&signed.hash);
+            if ticket.gift.is_zero() {
+                ticket.flight.signed(&signed.hash);
+            }
             let (flight, word) = (Some(ticket.flight), Some(ticket.word));
             Member { job: ticket.job, flight, word, is_lost: false }
         });
@@ -288,6 +290,18 @@ impl Engine {
 
     /// Tries and prices a transaction of the group; tells those for which there can't be one.
     async fn plan(&self, lane: &Lane, mut group: Vec<Ticket>) -> Option<(Plan, Vec<Ticket>)> {
+        if let [only] = group.as_slice()
+            && !only.gift.is_zero()
+        {
+            let (to, gift) = (only.job.payment.payer(), only.gift);
+            return match self.fees(lane, TRANSFER_GAS).await {
+                Ok(fees) => Some((Plan::gift(to, gift, fees), group)),
+                Err((reason, message)) => {
+                    tell_all(group, |job| Word::Refused(job.refuse(reason.clone(), message.clone())));
+                    None
+                }
+            };
+        }
         while let Some(unlearned) = self.unlearned(&group) {
             let ticket = group.swap_remove(unlearned);
             match self.estimate(lane, &ticket.job).await {

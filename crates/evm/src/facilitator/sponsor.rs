@@ -103,7 +103,8 @@ impl Chain {
     /// Whether an approval asks for no more gas, at no higher a price, than is ever relayed.
     pub(super) fn is_cheap(&self, approval: &ApprovalTransaction) -> Result<(), Wrong> {
         if approval.gas_limit > MOST_APPROVAL_GAS {
-            let message = format!("the approval may use {} gas, {MOST_APPROVAL_GAS} are the most", approval.gas_limit);
+            let message =
+                format!("the approval may use {} gas, {MOST_APPROVAL_GAS} are the most", approval.gas_limit);
             return Err((Reason::ApprovalFailed, message));
         }
         if approval.max_fee_per_gas > self.config.max_fee_per_gas {

@@ -236,7 +236,8 @@ impl Lane {
 
 impl Sent {
     fn replaced_by(&mut self, hash: B256, signed: SignedTransaction) {
-        let is_nothing = Plan::of(&signed).is_some_and(|plan| plan.is_nothing(plan.to) && plan.value.is_zero());
+        let is_nothing =
+            Plan::of(&signed).is_some_and(|plan| plan.is_nothing(plan.to) && plan.value.is_zero());
         for member in &mut self.members {
             if let Some(flight) = member.flight.as_ref().filter(|_| is_nothing || !member.is_lost) {
                 flight.signed(&signed.hash);

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tollway_protocol::Network;
 use tollway_protocol::Refusal;
 use tollway_protocol::bind::{Bound, Effects, Presented, Verified};
 use tollway_protocol::door::{Amount, UnixTime};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::{FacilitatorScheme, NotReady, Outcome};
 use tollway_protocol::wire::{Kind, PaymentRequest};
-use tollway_protocol::Network;
 
 use crate::facilitator::engine::Engine;
 use crate::facilitator::job::pending;

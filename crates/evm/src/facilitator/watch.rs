@@ -12,9 +12,10 @@ use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
+use crate::facilitator::envelope::Plan;
 use crate::facilitator::heads::Heads;
 use crate::facilitator::lane::{Lane, Sent, Word};
-use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
+use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError, gwei};
 
 /// Looks at the chain between two checks of a transaction that has no receipt.
 pub(crate) const CHECK_EVERY: u32 = 8;
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
     pub(super) state: Mutex<State>,
     pub(super) wakes: Notify,
     pub(super) heads: Heads,
+    /// The node's final block, and when it was asked for.
+    pub(super) tagged: tokio::sync::Mutex<Option<(tokio::time::Instant, u64)>>,
 }
 
 #[derive(Default)]
@@ -170,8 +173,11 @@ impl Engine {
                 paid.iter()
                     .map(|member| (member.key().clone(), Ending::Settled { hash: hash.clone(), block })),
             );
-            let reverted = unpaid.iter().map(|member| member.key().clone()).collect();
-            mined.push(Mined { hash, block, fee_gwei: receipt.fee_gwei(), reverted });
+            // Nothing tells whose a delegation is, so that nobody is blamed for it here.
+            let blamed = unpaid.iter().filter(|member| !member.job.payment.is_delegated());
+            let reverted = blamed.map(|member| member.key().clone()).collect();
+            let fee_gwei = receipt.fee_gwei().saturating_add(sent.gift_gwei());
+            mined.push(Mined { hash, block, fee_gwei, reverted });
             drop(state);
             done.push((lane, nonce, receipt));
         }
@@ -205,20 +211,15 @@ impl Engine {
 
     /// Whether enough nodes show the transaction in the same block, for what is in it.
     async fn agreed(&self, lane: &Lane, nonce: u64, receipt: &Receipt) -> Result<bool, RpcError> {
-        let dear = lane.state.lock().sent.get(&nonce).is_some_and(|sent| {
-            sent.members.iter().any(|member| self.chain.is_dear(&member.job.payment))
-        });
+        let dear =
+            lane.state.lock().sent.get(&nonce).is_some_and(|sent| {
+                sent.members.iter().any(|member| self.chain.is_dear(&member.job.payment))
+            });
         if dear { self.chain.is_agreed(receipt).await } else { Ok(true) }
     }
 
     /// A nonce is spent by a transaction of ours: tells its payments how that went.
-    fn spent(
-        self: &Arc<Self>,
-        lane: &Lane,
-        nonce: u64,
-        receipt: &Receipt,
-        contested: &BTreeSet<PaymentKey>,
-    ) {
+    fn spent(self: &Arc<Self>, lane: &Lane, nonce: u64, receipt: &Receipt, contested: &BTreeSet<PaymentKey>) {
         let Some(sent) = lane.state.lock().sent.remove(&nonce) else { return };
         lane.wakes.notify_one();
         let hash = receipt.transaction_hash;
@@ -246,8 +247,16 @@ impl Wanted {
 }
 
 impl Sent {
+    /// What it gives away, in gwei.
+    fn gift_gwei(&self) -> u64 {
+        self.latest().and_then(|(_, signed)| Plan::of(signed)).map_or(0, |plan| gwei(plan.value))
+    }
+
     fn see(&mut self, receipt: &Receipt, deep: bool) {
         self.seen = Some((receipt.transaction_hash, receipt.block_number.to()));
+        if self.gift_gwei() > 0 {
+            return;
+        }
         if !deep {
             let hash = receipt.transaction_hash.to_string();
             for member in &self.members {

@@ -9,7 +9,7 @@ use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall as _;
 use serde_json::{Value, json};
 use tollway_devnet::evm::{Chain as DevChain, Mining};
-use tollway_evm::facilitator::{Chain, ChainConfig};
+use tollway_evm::facilitator::{Chain, ChainConfig, Finality};
 use tollway_evm::{ExactFacilitator, ExactPayer};
 use tollway_ledger::{Filter, Journal as _, JournalState, SqliteLedger};
 use tollway_protocol::bind::Bound;
@@ -296,7 +296,7 @@ async fn fa21_fx_x3_what_a_reorg_undoes_is_reported_and_made_again_by_the_same_b
 
 #[tokio::test]
 async fn fa21_a_reorg_that_takes_the_transaction_along_moves_its_block() {
-    let stack = Stack::with(Mining::Auto, quiet(), |config| config.finality = 6).await;
+    let stack = Stack::with(Mining::Auto, quiet(), |config| config.finality = Finality::Blocks(6)).await;
     let payment = stack.bound(1).await;
     let first = stack.settle(payment.clone()).await;
     for _ in 0..2 {

@@ -1,24 +1,27 @@
 //! Blocks that a node announces over WebSocket, and what happens without.
 
+mod node;
+mod secret;
+mod tls;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tollway_devnet::evm::{Chain as DevChain, Mining, Server, serve};
-use tollway_evm::facilitator::{Chain, ChainConfig};
 use tollway_evm::{ExactFacilitator, ExactPayer};
 use tollway_protocol::Secret;
 use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome, PayerScheme as _};
 
-use crate::common::{Stack, bound, facilitator, key, network, now, payment};
+use node::Played;
+
+use crate::common::{Stack, bound, facilitator, key, now, payment};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// How long a test waits for what must come.
@@ -50,27 +53,25 @@ impl Gauge {
     }
 }
 
-/// A chain on which blocks are made when the test says so, and how often its head and receipts were asked for.
+/// A chain on which blocks are made when the test says so, and how often its head was asked for.
 struct Quiet {
     stack: Stack,
     heads: Arc<AtomicUsize>,
-    receipts: Arc<AtomicUsize>,
+    client: reqwest::Client,
 }
 
 impl Quiet {
     async fn new() -> Self {
-        let (heads, receipts) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let (asked, looked) = (heads.clone(), receipts.clone());
+        let heads = Arc::<AtomicUsize>::default();
+        let asked = heads.clone();
         let hook = move |method: &str, params: &Value| {
-            match method {
-                "eth_getBlockByNumber" if params[0] == "latest" => asked.fetch_add(1, Ordering::SeqCst),
-                "eth_getTransactionReceipt" => looked.fetch_add(1, Ordering::SeqCst),
-                _ => 0,
-            };
+            if method == "eth_getBlockByNumber" && params[0] == "latest" {
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
             None
         };
         let stack = Stack::with(Mining::Interval(HOUR), Box::new(hook), |_| {}).await;
-        Self { stack, heads, receipts }
+        Self { stack, heads, client: reqwest::Client::new() }
     }
 
     /// Polls at `poll` and listens at `ws`; it has recovered.
@@ -84,19 +85,46 @@ impl Quiet {
         f
     }
 
-    /// Starts a settlement, and waits until it was sent and looked for in vain.
+    /// Starts a settlement, and waits until its transaction was sent.
     async fn sent(&self, f: &ExactFacilitator, seed: u8) -> JoinHandle<Outcome> {
         let payer = ExactPayer::new(key(7));
         let offer = self.stack.offer();
         let signed = payer.sign(&offer, now(), [seed; 32]).await.unwrap();
         let payment = bound(f, &offer, payment(&offer, signed.payload)).unwrap();
-        let (sends, receipts) =
-            (self.stack.sends.load(Ordering::SeqCst), self.receipts.load(Ordering::SeqCst));
+        let sends = self.stack.sends.load(Ordering::SeqCst);
         let f = f.clone();
         let settling = tokio::spawn(async move { f.settle(payment, PATIENCE).await });
         until("sent", || self.stack.sends.load(Ordering::SeqCst) > sends).await;
-        until("looked for", || self.receipts.load(Ordering::SeqCst) > receipts).await;
         settling
+    }
+
+    /// Looks at the head so far, once none has come while the same node was asked for something else.
+    async fn rested(&self) -> usize {
+        let ask = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).to_string();
+        loop {
+            let before = self.heads.load(Ordering::SeqCst);
+            for _ in 0..20 {
+                let request = self.client.post(&self.stack.rpc).header("content-type", "application/json");
+                request.body(ask.clone()).send().await.unwrap().bytes().await.unwrap();
+            }
+            if self.heads.load(Ordering::SeqCst) == before {
+                return before;
+            }
+        }
+    }
+
+    /// The time from the next look at the head to the one after it, while time stands still but for this.
+    async fn between_looks(&self) -> Duration {
+        let mut since = tokio::time::Instant::now();
+        for _ in 0..2 {
+            since = tokio::time::Instant::now();
+            let before = self.rested().await;
+            while self.rested().await == before {
+                assert!(since.elapsed() < PATIENCE, "no look");
+                tokio::time::advance(Duration::from_millis(100)).await;
+            }
+        }
+        since.elapsed()
     }
 
     async fn settles(&self, f: &ExactFacilitator, seed: u8) {
@@ -119,66 +147,6 @@ fn ws(server: &Server) -> String {
     server.url().replace("http", "ws")
 }
 
-/// A node of which the test plays the WebSocket side.
-struct Played {
-    url: String,
-    sockets: mpsc::UnboundedReceiver<Socket>,
-}
-
-struct Socket(WebSocketStream<TcpStream>);
-
-impl Played {
-    async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
-        let (give, sockets) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(socket) = tokio_tungstenite::accept_async(stream).await {
-                    let _ = give.send(Socket(socket));
-                }
-            }
-        });
-        Self { url, sockets }
-    }
-
-    async fn connected(&mut self) -> Socket {
-        self.sockets.recv().await.unwrap()
-    }
-
-    /// The next connection, with its request for a subscription read.
-    async fn asked(&mut self) -> Socket {
-        let mut socket = self.connected().await;
-        let asked: Value = serde_json::from_str(socket.next().await.unwrap().to_text().unwrap()).unwrap();
-        assert_eq!((&asked["method"], &asked["params"]), (&json!("eth_subscribe"), &json!(["newHeads"])));
-        socket
-    }
-
-    /// The next connection, with its subscription confirmed.
-    async fn subscribed(&mut self) -> Socket {
-        let mut socket = self.asked().await;
-        socket.say(&json!({"jsonrpc": "2.0", "id": 1, "result": "0xcafe"})).await;
-        socket
-    }
-}
-
-impl Socket {
-    /// Nothing once the other side has gone.
-    async fn next(&mut self) -> Option<Message> {
-        self.0.next().await?.ok().filter(|message| !message.is_close())
-    }
-
-    async fn say(&mut self, message: &Value) {
-        self.0.send(Message::text(message.to_string())).await.unwrap();
-    }
-
-    async fn announce(&mut self, subscription: &str, hash: u8) {
-        let head = json!({"number": "0x1", "hash": format!("0x{}", hex::encode([hash; 32]))});
-        let params = json!({"subscription": subscription, "result": head});
-        self.say(&json!({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})).await;
-    }
-}
-
 #[tokio::test]
 async fn payments_settle_by_announced_blocks_alone() {
     let (quiet, gauge) = (Quiet::new().await, Gauge::new());
@@ -186,7 +154,10 @@ async fn payments_settle_by_announced_blocks_alone() {
     let f = quiet.facilitator(HOUR, &ws(&server)).await;
     gauge.until(1).await;
     for seed in 1..=3 {
-        quiet.settles(&f, seed).await;
+        let settling = quiet.sent(&f, seed).await;
+        quiet.rested().await;
+        quiet.stack.chain.mine();
+        is_settled(settling).await;
     }
     assert_eq!(quiet.stack.transfers().len(), 3);
 }
@@ -215,7 +186,7 @@ async fn fx_n1_what_was_mined_while_the_socket_was_cut_is_found_when_the_subscri
     let f = quiet.facilitator(HOUR, &url).await;
     gauge.until(1).await;
     let settling = quiet.sent(&f, 1).await;
-    let looks = quiet.heads.load(Ordering::SeqCst);
+    let looks = quiet.rested().await;
     server.shutdown().await.unwrap();
     gauge.until(0).await;
     until("a look for the loss", || quiet.heads.load(Ordering::SeqCst) > looks).await;
@@ -242,23 +213,10 @@ async fn while_blocks_are_announced_the_chain_is_looked_at_less_often() {
         }
     });
     tokio::time::pause();
-    let looks = || quiet.heads.load(Ordering::SeqCst);
-    let after_broadcast = looks();
-    tokio::time::advance(second * 3).await;
-    let ask = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).to_string();
-    let request = reqwest::Client::new().post(&quiet.stack.rpc).header("content-type", "application/json");
-    request.body(ask).send().await.unwrap();
-    assert_eq!(looks(), after_broadcast, "three seconds without a look");
-    tokio::time::advance(second * 2).await;
-    until("a look all the same", || looks() > after_broadcast).await;
+    assert!(quiet.between_looks().await > second * 3, "announced");
     drop((socket, node));
     gauge.until(0).await;
-    let mut before = looks();
-    for _ in 0..3 {
-        tokio::time::advance(second).await;
-        until("a look each second", || looks() > before).await;
-        before = looks();
-    }
+    assert!(quiet.between_looks().await < second * 3, "polled");
     spinning.abort();
 }
 
@@ -302,15 +260,16 @@ async fn pings_are_answered_and_there_is_one_subscription() {
     let mut socket = node.subscribed().await;
     gauge.until(1).await;
     let settling = quiet.sent(&f, 1).await;
+    let looks = quiet.rested().await;
     quiet.stack.chain.mine();
-    // Another subscription's head, and one that is announced twice.
+    // Another subscription's head.
     socket.announce("0xbeef", 1).await;
     socket.0.send(Message::Ping("are you there".into())).await.unwrap();
     assert_eq!(socket.next().await.unwrap(), Message::Pong("are you there".into()));
-    assert!(!settling.is_finished(), "only the subscription's own heads wake anyone");
+    assert_eq!(quiet.rested().await, looks, "only the subscription's own heads wake anyone");
     socket.announce("0xcafe", 2).await;
     is_settled(settling).await;
-    assert!(node.sockets.try_recv().is_err(), "one connection");
+    assert!(node.is_alone(), "one connection");
 }
 
 #[tokio::test]
@@ -358,75 +317,4 @@ async fn the_connection_ends_with_the_facilitator() {
     drop(f);
     assert!(socket.next().await.is_none());
     gauge.until(0).await;
-}
-
-/// Everything that is logged by `log` and `tracing`.
-#[derive(Clone, Default)]
-struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl log::Log for Log {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let line = format!("{} {}\n", record.target(), record.args());
-        self.0.lock().extend_from_slice(line.as_bytes());
-    }
-
-    fn flush(&self) {}
-}
-
-#[tokio::test]
-async fn the_websocket_url_is_in_no_log_and_no_error() {
-    let (log, gauge) = (Log::default(), Gauge::new());
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
-    log::set_boxed_logger(Box::new(log.clone())).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
-    let (quiet, mut node) = (Quiet::new().await, Played::new().await);
-    let host = node.url.strip_prefix("ws://").unwrap();
-    let f = quiet.facilitator(HOUR, &format!("ws://user:SECRET1@{host}/SECRET2?key=SECRET3")).await;
-    let mut socket = node.subscribed().await;
-    gauge.until(1).await;
-    socket.say(&json!("hello")).await;
-    gauge.until(0).await;
-    // The next time it is refused, and then nobody is there.
-    let mut socket = node.asked().await;
-    socket.say(&json!("hello")).await;
-    assert!(socket.next().await.is_none());
-    drop(f);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let f = quiet.facilitator(HOUR, &format!("ws://user:SECRET1@{nobody}/SECRET2")).await;
-    let text = || String::from_utf8(log.0.lock().clone()).unwrap();
-    until("a failure", || text().contains("it can't be connected to")).await;
-    drop(f);
-    let text = text();
-    for expected in
-        ["subscribed to new blocks", "polling", "a message can't be read", "tungstenite", "reqwest"]
-    {
-        assert!(text.contains(expected), "{expected}");
-    }
-    let mut told = vec![text];
-    for url in ["http://SECRET1", "SECRET1", "ws://SECRET1:SECRET2", "wss://user:SECRET1@/SECRET2"] {
-        let mut config = ChainConfig::new(network(), Secret::new(quiet.stack.rpc.clone()));
-        config.ws = Some(Secret::new(url.to_owned()));
-        let Err(error) = Chain::new(config) else { panic!("{url}") };
-        told.push(format!("{error} {error:?}"));
-    }
-    for text in told {
-        assert!(!text.to_uppercase().contains("SECRET"), "{text}");
-    }
 }

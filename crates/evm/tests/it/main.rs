@@ -3,6 +3,7 @@
 
 mod abuse;
 mod common;
+mod delegation;
 mod engine;
 mod faults;
 mod heads;
@@ -11,5 +12,6 @@ mod paying;
 mod permit2;
 mod settle;
 mod tokens;
+mod upto;
 mod verify;
 mod wallets;

@@ -6,3 +6,7 @@ mod common;
 mod paying;
 #[path = "../it/permit2.rs"]
 mod permit2;
+#[path = "../it/upto.rs"]
+mod upto;
+#[path = "../it/delegation.rs"]
+mod delegation;

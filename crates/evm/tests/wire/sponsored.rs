@@ -159,7 +159,7 @@ async fn an_unlimited_approval_is_signed_only_by_consent_and_within_its_fee() {
 }
 
 #[tokio::test]
-async fn fa_every_field_of_an_approval_is_checked() {
+async fn every_field_of_an_approval_is_checked() {
     let consent = Sponsoring::new(Arc::new(Says { permits: Err(ReadError::Refused), ..Says::new() }))
         .allow_unlimited_approvals(ETHER);
     let (signed, added) = extended(&exact(), consent, &advertised(&BOTH)).await;

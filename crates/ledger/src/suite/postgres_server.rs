@@ -1,12 +1,14 @@
-//! A real Postgres for tests, from the machine's own binaries: one in its own folder for each process that asks, gone
-//! with that process however it ends.
+//! A real Postgres for tests, from the machine's own binaries: one that all test processes of a user share, or one in
+//! a folder of its own, gone with the processes that use it however those end.
 //!
 //! They are found under `POSTGRES_BIN`, on the `PATH`, or where Debian puts them (`apt-get install postgresql`).
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,11 +18,15 @@ use tokio_postgres::NoTls;
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until its standard input ends, as it does with the process that started it; then ends the server in the
-/// folder and removes that.
+/// Waits until its standard input ends, as it does with the process that started it, and until nobody uses the server
+/// any more; then ends the server in the folder and removes that.
 const JANITOR: &str = r#"
 trap '' INT TERM HUP QUIT
 read -r _
+if [ -n "$2" ]; then
+    exec 9<"$2"
+    flock -x 9
+fi
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 if [ -n "$pid" ]; then
     kill -s QUIT "$pid"
@@ -45,7 +51,7 @@ pub struct PostgresServer {
     port: u16,
     settings: Vec<String>,
     running: Mutex<Option<Child>>,
-    janitor: Child,
+    janitor: Option<Child>,
     databases: AtomicU32,
 }
 
@@ -85,10 +91,11 @@ fn as_user(program: &Path) -> Command {
     command
 }
 
-fn janitor(folder: &Path) -> Child {
+/// Cleans up after the server in `folder`, and with `users` only when nobody has a lock on that file.
+fn janitor(folder: &Path, users: Option<&Path>) -> Child {
     let mut command = Command::new("sh");
     // In a group of its own, so that what ends the others leaves it.
-    command.args(["-c", JANITOR, "janitor"]).arg(folder).process_group(0);
+    command.args(["-c", JANITOR, "janitor"]).arg(folder).args(users).process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
@@ -104,14 +111,19 @@ fn give_to_postgres(folder: &Path) {
     }
 }
 
-/// An empty cluster, made once for a version of the server and copied from then on.
-fn template() -> PathBuf {
+/// A place for the files of this user's servers of this version.
+fn place() -> PathBuf {
     let version = Command::new(program("postgres")).arg("--version").output().unwrap().stdout;
     let digits: String = String::from_utf8_lossy(&version).chars().filter(char::is_ascii_digit).collect();
     let user = Command::new("id").arg("-u").output().unwrap().stdout;
     let name = format!("tollway-postgres-{digits}-{}", String::from_utf8_lossy(user.trim_ascii()));
-    let folder = std::env::temp_dir().join(name);
-    let lock = std::fs::File::create(folder.with_extension("lock")).unwrap();
+    std::env::temp_dir().join(name)
+}
+
+/// An empty cluster, made once and copied from then on.
+fn template() -> PathBuf {
+    let folder = place();
+    let lock = File::create(folder.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     let data = folder.join("data");
     if !folder.join("done").exists() {
@@ -119,38 +131,64 @@ fn template() -> PathBuf {
         std::fs::create_dir_all(&folder).unwrap();
         give_to_postgres(&folder);
         let mut initdb = as_user(&program("initdb"));
-        run(initdb.arg("-D").arg(&data).args([
-            "-A",
-            "trust",
-            "-U",
-            "postgres",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "--no-sync",
-        ]));
+        initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8"]);
+        run(initdb.args(["--no-locale", "--no-sync", "--wal-segsize=1"]));
         std::fs::write(folder.join("done"), "").unwrap();
     }
     data
 }
 
 impl PostgresServer {
-    /// The server that all of a process's tests share, without syncs.
+    /// The server that all test processes share, without syncs. It is not to be stopped.
     #[must_use]
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<PostgresServer> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(Sync::Off, &[]))
+        static SHARED: OnceLock<(PostgresServer, File)> = OnceLock::new();
+        let (server, _) = SHARED.get_or_init(|| {
+            let (folder, users) = (place().with_extension("shared"), place().with_extension("users"));
+            // Held for as long as this process lives.
+            let using = File::create(&users).unwrap();
+            using.lock_shared().unwrap();
+            let starting = File::create(place().with_extension("start")).unwrap();
+            starting.lock().unwrap();
+            (
+                Self::join(&folder).unwrap_or_else(|| Self::start_in(folder, Some(&users), Sync::Off, &[])),
+                using,
+            )
+        });
+        server
+    }
+
+    /// The server that runs in `folder`, if one does.
+    fn join(folder: &Path) -> Option<Self> {
+        let port = u16::from_str(&std::fs::read_to_string(folder.join("port")).ok()?).ok()?;
+        let server = Self {
+            folder: folder.to_owned(),
+            port,
+            settings: Vec::new(),
+            running: Mutex::default(),
+            janitor: None,
+            databases: AtomicU32::new(0),
+        };
+        server.is_ready().then_some(server)
     }
 
     /// A server with a new cluster and these `settings` besides, as `name=value`.
     #[must_use]
     pub fn start(sync: Sync, settings: &[&str]) -> Self {
-        let template = template();
         let folder = tempfile::Builder::new().prefix("tollway-pg-").tempdir().unwrap().keep();
-        let janitor = janitor(&folder);
+        Self::start_in(folder, None, sync, settings)
+    }
+
+    fn start_in(folder: PathBuf, users: Option<&Path>, sync: Sync, settings: &[&str]) -> Self {
+        let template = template();
+        // What a machine that went down may have left.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let janitor = Some(janitor(&folder, users));
         run(Command::new("cp").arg("-a").arg(template).arg(folder.join("data")));
-        give_to_postgres(&folder);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::write(folder.join("port"), port.to_string()).unwrap();
+        give_to_postgres(&folder);
         let mut all = vec!["max_connections=400".to_owned(), "shared_buffers=32MB".to_owned()];
         if sync == Sync::Off {
             all.extend(["fsync=off".to_owned(), "full_page_writes=off".to_owned()]);
@@ -244,19 +282,20 @@ impl PostgresServer {
             command.args(["-c", setting]);
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
-        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         let until = Instant::now() + PATIENCE;
-        let ready = || {
-            let mut command = Command::new(program("pg_isready"));
-            command.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-q"]);
-            command.status().is_ok_and(|status| status.success())
-        };
-        while !ready() {
+        while !self.is_ready() {
             assert!(Instant::now() < until, "Postgres did not start: {}", self.tail());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut command = Command::new(program("pg_isready"));
+        command.arg("-h").arg(&self.folder).args(["-p", &self.port.to_string(), "-q"]);
+        command.status().is_ok_and(|status| status.success())
     }
 
     /// Stops it as a power cut would: nothing is finished, nothing is written.
@@ -288,7 +327,9 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.stop();
-        drop(self.janitor.stdin.take());
-        let _ = self.janitor.wait();
+        if let Some(mut janitor) = self.janitor.take() {
+            drop(janitor.stdin.take());
+            let _ = janitor.wait();
+        }
     }
 }

@@ -29,7 +29,8 @@ struct Schema {
 impl Schema {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("s{}", NUMBER.fetch_add(1, Ordering::SeqCst));
+        // Other processes' tests use the same database.
+        let name = format!("s{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
         Self { url: PostgresServer::shared().url("postgres"), name }
     }
 

@@ -247,6 +247,11 @@ impl Rpc {
         self.request("eth_getBlockByNumber", ("latest", false)).await
     }
 
+    /// The block of this tag, if there is one yet.
+    pub(crate) async fn block_of(&self, tag: &'static str) -> Result<Option<Block>, RpcError> {
+        self.request("eth_getBlockByNumber", (tag, false)).await
+    }
+
     /// The block with this number, if the chain is as long.
     pub(crate) async fn block_at(&self, number: u64) -> Result<Option<Block>, RpcError> {
         self.request("eth_getBlockByNumber", (U64::from(number), false)).await
