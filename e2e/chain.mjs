@@ -1,5 +1,6 @@
 // A real anvil as Base Sepolia (chain id 84532), carrying the originals at their canonical addresses:
-// Circle's FiatTokenV2_2 behind its FiatTokenProxy, Uniswap's Permit2, and Multicall3.
+// Circle's FiatTokenV2_2 behind its FiatTokenProxy, Uniswap's Permit2, and Multicall3. Besides them Circle's first
+// FiatTokenV1, as a token that takes no permits, and our own stand-ins of the two x402 proxies.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,6 +15,7 @@ import {
   getContractAddress,
   http,
   keccak256,
+  maxUint256,
   pad,
   parseAbi,
   slice,
@@ -24,6 +26,8 @@ import { baseSepolia } from "viem/chains";
 
 export const NETWORK = "eip155:84532";
 export const USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
+/** USDC as it began: an ERC-20 token without permits and without authorizations. */
+export const PLAIN_TOKEN = "0x00000000000000000000000000000000000c01A5";
 export const PERMIT2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 export const MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11";
 export const EXACT_PERMIT2_PROXY = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
@@ -48,11 +52,14 @@ const usdcAbi = parseAbi([
   "function configureMinter(address,uint256) returns (bool)",
   "function mint(address,uint256) returns (bool)",
   "function balanceOf(address) view returns (uint256)",
+  "function allowance(address,address) view returns (uint256)",
+  "function approve(address,uint256) returns (bool)",
 ]);
 
 /**
  * Starts anvil on a free port with every contract in place.
- * `mint` gives USDC (atomic units) and `fund` gives ether (wei); both return once it is on the chain.
+ * `mint` gives USDC (atomic units) and `fund` gives ether (wei); both return once it is on the chain. `allow` lets
+ * Permit2 move all USDC of a key's account.
  * `options` are further ones for anvil's command line.
  */
 export async function startChain(options = []) {
@@ -69,8 +76,11 @@ export async function startChain(options = []) {
       if (receipt.status !== "success") throw new Error(`transaction ${hash} failed`);
       return receipt;
     };
-    const call = (functionName, args) =>
-      send({ to: USDC, data: encodeFunctionData({ abi: usdcAbi, functionName, args }) });
+    const call = (functionName, args, to = USDC) =>
+      send({ to, data: encodeFunctionData({ abi: usdcAbi, functionName, args }) });
+    const fund = (to, wei = 10n ** 18n) => cheats.setBalance({ address: to, value: wei });
+    const read = (functionName, args, address = USDC) =>
+      reader.readContract({ address, abi: usdcAbi, functionName, args });
 
     await cheats.setCode({ address: MULTICALL3, bytecode: multicall3Runtime() });
     await send({ to: CREATE2_DEPLOYER, data: concat([PERMIT2_SALT, permit2InitCode()]) });
@@ -81,10 +91,16 @@ export async function startChain(options = []) {
     return {
       url,
       stop,
-      mint: (to, amount) => call("mint", [to, BigInt(amount)]),
-      fund: (to, wei = 10n ** 18n) => cheats.setBalance({ address: to, value: wei }),
-      usdcBalance: (address) =>
-        reader.readContract({ address: USDC, abi: usdcAbi, functionName: "balanceOf", args: [address] }),
+      mint: (to, amount, token) => call("mint", [to, BigInt(amount)], token),
+      fund,
+      allow: async (key) => {
+        const wallet = createWalletClient({ ...client, account: privateKeyToAccount(key) });
+        await fund(wallet.account.address);
+        const data = encodeFunctionData({ abi: usdcAbi, functionName: "approve", args: [PERMIT2, maxUint256] });
+        await reader.waitForTransactionReceipt({ hash: await wallet.sendTransaction({ to: USDC, data }) });
+      },
+      usdcBalance: (address, token) => read("balanceOf", [address], token),
+      allowance: (owner, token) => read("allowance", [owner, PERMIT2], token),
       reader,
     };
   } catch (error) {
@@ -159,26 +175,31 @@ function permit2InitCode() {
 
 async function installUsdc({ cheats, send, call, admin }) {
   const library = artefact("util/SignatureChecker.sol/SignatureChecker");
-  const token = artefact("v2/FiatTokenV2_2.sol/FiatTokenV2_2");
-  const proxy = artefact("v1/FiatTokenProxy.sol/FiatTokenProxy");
-
   const { contractAddress: checker } = await send({ data: library.bytecode });
-  const { contractAddress: implementation } = await send({ data: link(token, checker) });
-
-  // FiatTokenProxy keeps its two addresses in storage, so code and slots are all it takes at USDC's address.
-  await cheats.setCode({ address: USDC, bytecode: proxy.deployedBytecode });
-  const slots = { implementation, admin: "0x000000000000000000000000000000000000dEaD" };
-  for (const [name, value] of Object.entries(slots)) {
-    const index = keccak256(toHex(`org.zeppelinos.proxy.${name}`));
-    await cheats.setStorageAt({ address: USDC, index, value: pad(value) });
-  }
-
+  const token = link(artefact("v2/FiatTokenV2_2.sol/FiatTokenV2_2"), checker);
   const owner = admin.account.address;
+
+  await installProxy({ cheats, send }, USDC, token);
   await call("initialize", ["USDC", "USDC", "USD", 6, owner, owner, owner, owner]);
   await call("initializeV2", ["USDC"]);
   await call("initializeV2_1", [owner]);
   await call("initializeV2_2", [[], "USDC"]);
   await call("configureMinter", [owner, 2n ** 255n]);
+
+  await installProxy({ cheats, send }, PLAIN_TOKEN, artefact("v1/FiatTokenV1.sol/FiatTokenV1").bytecode);
+  await call("initialize", ["Plain", "PLAIN", "USD", 6, owner, owner, owner, owner], PLAIN_TOKEN);
+  await call("configureMinter", [owner, 2n ** 255n], PLAIN_TOKEN);
+}
+
+/** Circle's FiatTokenProxy at an address, before a token: it keeps its two addresses in storage, so code and slots do. */
+async function installProxy({ cheats, send }, address, token) {
+  const { contractAddress: implementation } = await send({ data: token });
+  const proxy = artefact("v1/FiatTokenProxy.sol/FiatTokenProxy");
+  await cheats.setCode({ address, bytecode: proxy.deployedBytecode });
+  const slots = { implementation, admin: "0x000000000000000000000000000000000000dEaD" };
+  for (const [name, value] of Object.entries(slots)) {
+    await cheats.setStorageAt({ address, index: keccak256(toHex(`org.zeppelinos.proxy.${name}`)), value: pad(value) });
+  }
 }
 
 // The proxies are in no package: contracts/ has our own.

@@ -10,10 +10,10 @@ export const PRICE_ATOMIC = 10_000n;
 export const freshKey = () => generatePrivateKey();
 export const addressOf = (key) => privateKeyToAccount(key).address;
 
-/** A new buyer with a hundred dollars. */
-export async function fundedBuyer(chain) {
+/** A new buyer with a hundred dollars, or a hundred of another token. */
+export async function fundedBuyer(chain, token) {
   const key = freshKey();
-  await chain.mint(addressOf(key), 100_000_000n);
+  await chain.mint(addressOf(key), 100_000_000n, token);
   return key;
 }
 
@@ -24,23 +24,32 @@ export async function fundedFacilitator(chain) {
   return key;
 }
 
-/** Runs `pay`, which returns COUNT lines {status, body, settlement}, and checks them against the chain. */
-export async function assertPaid({ chain, payTo, price = PRICE_ATOMIC, body, pay }) {
-  const before = await chain.usdcBalance(payTo);
+/**
+ * Runs `pay`, which returns `count` lines {status, body, settlement}, and checks them against the chain: `payTo` grew by
+ * `price` for each, in `token`.
+ */
+export async function assertPaid({ chain, payTo, price = PRICE_ATOMIC, count = COUNT, token, body, pay }) {
+  const before = await chain.usdcBalance(payTo, token);
   const lines = await pay();
-  const after = await chain.usdcBalance(payTo);
+  const after = await chain.usdcBalance(payTo, token);
 
-  assert.equal(lines.length, COUNT, `${lines.length} payments were reported, not ${COUNT}`);
+  assert.equal(lines.length, count, `${lines.length} payments were reported, not ${count}`);
   const seen = new Set();
-  for (const { status, body: got, settlement } of lines) {
-    assert.equal(status, 200, `answered ${status}: ${got}`);
-    assert.match(got, body);
-    assert.equal(settlement?.success, true, `settlement: ${JSON.stringify(settlement)}`);
+  for (const line of lines) {
+    const { settlement } = line;
+    assertServed(line, body);
     assert.match(settlement.transaction, /^0x[0-9a-f]{64}$/i);
     const receipt = await chain.reader.getTransactionReceipt({ hash: settlement.transaction });
     assert.equal(receipt.status, "success");
     seen.add(settlement.transaction);
   }
-  assert.equal(seen.size, COUNT, "every payment has its own transaction");
-  assert.equal(after - before, price * BigInt(COUNT), "payTo grew by exactly the prices");
+  assert.equal(seen.size, count, "every payment has its own transaction");
+  assert.equal(after - before, price * BigInt(count), "payTo grew by exactly the prices");
+}
+
+/** The content came, with a receipt that says it is paid. */
+export function assertServed({ status, body: got, settlement }, body) {
+  assert.equal(status, 200, `answered ${status}: ${got}`);
+  assert.match(got, body);
+  assert.equal(settlement?.success, true, `settlement: ${JSON.stringify(settlement)}`);
 }

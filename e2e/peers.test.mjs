@@ -3,7 +3,8 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { NETWORK, startChain } from "./chain.mjs";
 import { COUNT, PRICE, addressOf, assertPaid, freshKey, fundedBuyer, fundedFacilitator } from "./payments.mjs";
-import { js, jsonLines, pay, py, run, serve, tollway } from "./processes.mjs";
+import { offered, ours as tollwayPay, theirs } from "./buyers.mjs";
+import { js, py, serve, tollway } from "./processes.mjs";
 
 let chain;
 let ours; // one `tollway dev`: its seller settles through its facilitator
@@ -79,12 +80,7 @@ async function assertSold(url, buy, offer) {
 }
 
 async function offerV2(url) {
-  const response = await fetch(url);
-  assert.equal(response.status, 402);
-  const header = response.headers.get("PAYMENT-REQUIRED");
-  assert.ok(header, "the 402 carries PAYMENT-REQUIRED");
-  const { accepts } = JSON.parse(Buffer.from(header, "base64").toString());
-  const { payTo, amount } = accepts.find(({ scheme, network }) => scheme === "exact" && network === NETWORK);
+  const { payTo, amount } = await offered(url);
   return { payTo, price: BigInt(amount) };
 }
 
@@ -99,23 +95,5 @@ async function offerV1(url) {
   return { payTo, price: BigInt(maxAmountRequired) };
 }
 
-const theyBuy = (client) => (url, key) => pay(client, { URL: url, PRIVATE_KEY: key, COUNT: `${COUNT}` });
-
-/** `tollway pay` COUNT times: the body on stdout, the receipt among the JSON lines on stderr. */
-async function weBuy(url, key) {
-  const lines = [];
-  for (let i = 0; i < COUNT; i++) {
-    const { code, stdout, stderr } = await run(tollway("pay", url, "--json"), { TOLLWAY_PRIVATE_KEY: key });
-    assert.equal(code, 0, `tollway pay exited with ${code}\n${stdout}\n${stderr}`);
-    const settlement = jsonLines(stderr).map(receiptIn).find(Boolean);
-    lines.push({ status: 200, body: stdout, settlement });
-  }
-  return lines;
-}
-
-/** The receipt in one JSON line, at whatever depth: the object that has both `success` and `transaction`. */
-function receiptIn(value) {
-  if (value === null || typeof value !== "object") return undefined;
-  if ("success" in value && "transaction" in value) return value;
-  return Object.values(value).map(receiptIn).find(Boolean);
-}
+const theyBuy = (client) => (url, key) => theirs(client)(url, key, COUNT);
+const weBuy = (url, key) => tollwayPay()(url, key, COUNT);

@@ -23,18 +23,18 @@ export function tollway(...args) {
   return [binary, ...args];
 }
 
-// Of this run alone: what an earlier one has paid, and to whom, would be remembered.
-const journal = mkdtempSync(join(tmpdir(), "tollway-e2e-"));
+/** A directory of this run alone: what an earlier one has paid, and to whom, would be remembered. */
+export const scratch = mkdtempSync(join(tmpdir(), "tollway-e2e-"));
 const alive = new Set();
 process.once("exit", () => {
   alive.forEach((child) => child.kill("SIGKILL"));
-  rmSync(journal, { recursive: true, force: true });
+  rmSync(scratch, { recursive: true, force: true });
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // so that "exit" is run
 
 function start([program, ...args], env) {
   const child = spawn(program, args, {
-    env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1", TOLLWAY_HOME: journal, ...env },
+    env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1", TOLLWAY_HOME: scratch, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   alive.add(child);

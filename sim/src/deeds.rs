@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::land::STRANGER;
 use crate::life::Life;
 use crate::plan::Trouble;
 use crate::purse::Wish;
 use crate::run::Run;
-use crate::land::STRANGER;
 use crate::weather::{Mood, Sea};
 
 /// What is to be done later.

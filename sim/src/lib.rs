@@ -10,6 +10,7 @@
 pub mod canon;
 pub mod chance;
 mod deeds;
+pub mod hunt;
 pub mod land;
 pub mod life;
 pub mod node;

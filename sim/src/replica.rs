@@ -49,16 +49,16 @@ impl Replica {
         let disk = Arc::new(Disk::open(world.clone(), number, pulse.clone()));
         world.trace.note(&format!("r{number} starts as process {}", disk.process().instance));
         let clock = world.clone();
-        let node = |node| -> Arc<dyn Transport> {
-            Arc::new(Node::new(world.clone(), number, node, pulse.clone()))
-        };
+        let node =
+            |node| -> Arc<dyn Transport> { Arc::new(Node::new(world.clone(), number, node, pulse.clone())) };
         let config = tollway_evm::facilitator::ChainConfig {
             transports: (0..plan.nodes).map(node).collect(),
-            clock: Arc::new(move || UnixTime(clock.now().saturating_add_signed(skew.load(Ordering::Relaxed)))),
+            clock: Arc::new(move || {
+                UnixTime(clock.now().saturating_add_signed(skew.load(Ordering::Relaxed)))
+            }),
             ..plan.config()
         };
-        let facilitator =
-            ExactFacilitator::with_keys(Chain::new(config).unwrap(), keys(plan), disk.clone());
+        let facilitator = ExactFacilitator::with_keys(Chain::new(config).unwrap(), keys(plan), disk.clone());
         let serves = Arc::new(AtomicBool::new(false));
         let (recovering, ready) = (facilitator.clone(), serves.clone());
         tokio::spawn(async move {

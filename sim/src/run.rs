@@ -54,7 +54,7 @@ pub struct Report {
 pub fn run(seed: u64, echo: bool) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(Run::new(seed, echo).go())
+    runtime.block_on(async { Run::new(seed, echo).go().await })
 }
 
 /// A run that goes on.
@@ -180,7 +180,11 @@ impl Run {
             let replica = &self.replicas[number];
             let heard = replica.settle(&wish, Duration::from_secs(FRESH)).await;
             if heard != Ok(true) {
-                world.oracle.lock().breaks(&world, "V3", format!("r{number} does not settle a fresh payment"));
+                world.oracle.lock().breaks(
+                    &world,
+                    "V3",
+                    format!("r{number} does not settle a fresh payment"),
+                );
             }
         }
     }
@@ -199,7 +203,11 @@ impl Run {
         let tables = world.tables.lock();
         let count = |state| tables.rows.values().filter(|row| row.state == state).count();
         use tollway_ledger::JournalState::{Failed, Settled};
-        world.trace.note(&format!("{} {:?}", world.oracle.lock().canon.head(), (count(Settled), count(Failed))));
+        world.trace.note(&format!(
+            "{} {:?}",
+            world.oracle.lock().canon.head(),
+            (count(Settled), count(Failed))
+        ));
         Report {
             seed: self.seed,
             broken: world.oracle.lock().broken.clone(),

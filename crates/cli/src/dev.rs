@@ -115,7 +115,8 @@ async fn start(args: &DevArgs, state: &Path) -> Result<Dev, Failure> {
         if let Err(failure) = net.mint(payer.address(), ALLOWANCE).await {
             screen::note(&format!("tollway: {}; the payer shown can't pay: bring your own", failure.what));
         }
-        registry = registry.mechanism(Arc::new(stack::mechanism(net, gas.clone(), ledger.clone())?));
+        let exact = stack::mechanism(net, gas.clone(), ledger.clone())?;
+        registry = registry.mechanism(Arc::new(exact.upto())).mechanism(Arc::new(exact));
     }
     let service = service(server, registry.build()?, ledger).await?;
     let facilitator = args.facilitator.clone().unwrap_or_else(|| service.url.clone());
@@ -166,7 +167,7 @@ impl Dev {
         json!({
             "facilitator": self.facilitator,
             "seller": self.shop.url,
-            "paid": self.shop.paid(),
+            "paid": self.shop.paid().into_iter().map(|(url, _)| url).collect::<Vec<_>>(),
             "rpc": each(&|net| json!(net.rpc.url())),
             "payer": each(&|_| json!({ "address": address, "secret": secret.expose() })),
             "asset": each(&|net| json!(net.usdc)),
@@ -177,11 +178,11 @@ impl Dev {
     fn tell(&self) -> std::io::Result<()> {
         let paint = Paint::for_stdout();
         let paid = self.shop.paid();
-        let first = paid.first().cloned().unwrap_or_default();
+        let first = paid.first().map_or("", |(url, _)| url.as_str());
         let row = |name: &str, value: &str| screen::line(&format!("  {name:<14}{value}"));
         screen::line(&paint.bold("Tollway dev stack, on loopback; nothing here is worth anything"))?;
         row("seller", &self.shop.url)?;
-        for (url, price) in paid.iter().zip(["$0.01", "$0.05"]) {
+        for (url, price) in &paid {
             row("  sells", &format!("{url}  {}", paint.dim(price)))?;
         }
         row("facilitator", &self.facilitator)?;

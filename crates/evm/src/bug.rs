@@ -28,3 +28,26 @@ pub fn on(name: &str) -> bool {
 pub const fn on(_name: &str) -> bool {
     false
 }
+
+/// What is told of a settlement, with what some mistakes make of it.
+#[cfg(feature = "facilitator")]
+pub(crate) fn told(
+    outcome: Option<tollway_protocol::scheme::Outcome>,
+    hash: Option<&str>,
+) -> Option<tollway_protocol::scheme::Outcome> {
+    use tollway_protocol::scheme::Outcome;
+    use tollway_protocol::{Reason, Refusal};
+    match (outcome, hash) {
+        (None, Some(hash)) if on("s1-pending-is-success") => {
+            Some(Outcome::Settled { transaction: hash.to_owned() })
+        }
+        (None, _) if on("s5-timeout-is-failure") => {
+            let refusal = Refusal::new(Reason::TransactionFailed, "no receipt in time");
+            Some(Outcome::NotSettled { refusal, transaction: None })
+        }
+        (None, _) if on("s6-forgets-the-hash") => {
+            Some(Outcome::Pending { transaction: None, message: String::new() })
+        }
+        (outcome, _) => outcome,
+    }
+}

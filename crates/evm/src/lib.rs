@@ -15,8 +15,8 @@ pub mod upto;
 #[cfg(feature = "payer")]
 pub use exact::ExactPayer;
 pub use exact::ExactSeller;
+#[cfg(feature = "facilitator")]
+pub use facilitator::{Chain, ExactFacilitator};
 #[cfg(feature = "payer")]
 pub use upto::UptoPayer;
 pub use upto::UptoSeller;
-#[cfg(feature = "facilitator")]
-pub use facilitator::{Chain, ExactFacilitator};

@@ -137,6 +137,8 @@ pub struct Batch {
     pub new: Vec<Verified>,
     /// Payments that were taken before, and are held by this process or by nobody. They are this process's then.
     pub again: Vec<PaymentKey>,
+    /// What the caller believes to be the latest transaction of some of these, by hash; none where it knows of none.
+    pub expected: Vec<(PaymentKey, Option<String>)>,
     /// The transaction.
     pub transaction: SignedTransaction,
     /// The most that it can cost, in gwei.
@@ -242,7 +244,7 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] when one of the payments is not there, finished, another live process's, of another
-    /// network or in the batch twice; when the transaction is not of the lease's account, or its hash is recorded
+    /// network or in the batch twice, or has another latest transaction than expected; when the transaction is not of the lease's account, or its hash is recorded
     /// with other payments or another nonce; or when the nonce belongs to other payments or is spent by a mined
     /// transaction.
     async fn sign(&self, lease: &Lease, batch: Batch, now: UnixTime) -> Result<Signing, LedgerError>;
@@ -289,6 +291,13 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`LedgerError`].
     async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError>;
+
+    /// Lets go of a settlement that this process holds and can't go on with, so that another can take it over. Does nothing
+    /// when it is finished, or not this process's.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError>;
 
     /// Forgets a settlement for which nothing was signed. Does nothing when there is none.
     ///

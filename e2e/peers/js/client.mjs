@@ -1,13 +1,17 @@
-// A buyer built on @x402/fetch. Pays URL COUNT times; one JSON line per payment on stdout.
+// A buyer built on @x402/fetch. Pays URL COUNT times; one JSON line per payment on stdout. With RPC_URL it signs what
+// gas sponsoring asks for.
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from "@x402/fetch";
-import { ExactEvmScheme } from "@x402/evm";
+import { ExactEvmScheme, UptoEvmScheme } from "@x402/evm";
 import { privateKeyToAccount } from "viem/accounts";
 
-const { URL: url, PRIVATE_KEY, COUNT = "1" } = process.env;
+const { URL: url, PRIVATE_KEY, RPC_URL, COUNT = "1" } = process.env;
 
+const account = privateKeyToAccount(PRIVATE_KEY);
+const options = RPC_URL && { rpcUrl: RPC_URL };
 const fetchWithPayment = wrapFetchWithPaymentFromConfig(fetch, {
   schemes: [
-    { network: "eip155:*", client: new ExactEvmScheme(privateKeyToAccount(PRIVATE_KEY)) },
+    { network: "eip155:*", client: new ExactEvmScheme(account, options) },
+    { network: "eip155:*", client: new UptoEvmScheme(account, options) },
   ],
 });
 
@@ -18,6 +22,7 @@ for (let i = 0; i < Number(COUNT); i++) {
     JSON.stringify({
       status: response.status,
       body: await response.text(),
+      challenge: response.headers.get("PAYMENT-REQUIRED") ?? undefined,
       settlement: receipt && decodePaymentResponseHeader(receipt),
     }),
   );

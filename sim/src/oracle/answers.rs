@@ -44,18 +44,34 @@ impl Oracle {
         let all = self.canon.ever.get(&call.wish.id());
         let made = all.and_then(|all| all.iter().find(|paid| paid.hash.to_string() == transaction)).cloned();
         let Some(paid) = made else {
-            self.breaks(world, "S1", format!("{key} is told to be settled in {transaction}, which does not pay it"));
+            self.breaks(
+                world,
+                "S1",
+                format!("{key} is told to be settled in {transaction}, which does not pay it"),
+            );
             return;
         };
         let place = (paid.id, paid.hash);
         let terms = (t.to, t.value);
         let first = *self.delivered.entry(place).or_insert(terms);
         if first != terms {
-            self.breaks(world, "S2", format!("{transaction} was delivered for twice: {first:?} and {terms:?}"));
+            self.breaks(
+                world,
+                "S2",
+                format!("{transaction} was delivered for twice: {first:?} and {terms:?}"),
+            );
         } else if (paid.to, paid.value) != terms {
-            self.breaks(world, "S4", format!("{transaction} paid {} to {}, asked was {terms:?}", paid.value, paid.to));
+            self.breaks(
+                world,
+                "S4",
+                format!("{transaction} paid {} to {}, asked was {terms:?}", paid.value, paid.to),
+            );
         } else if !self.settled.contains(&(key.clone(), transaction.to_owned())) {
-            self.breaks(world, "S9", format!("{key} is told to be settled, which the store has no record of"));
+            self.breaks(
+                world,
+                "S9",
+                format!("{key} is told to be settled, which the store has no record of"),
+            );
         }
     }
 

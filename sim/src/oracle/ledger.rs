@@ -13,7 +13,7 @@ use crate::world::{World, network};
 impl Oracle {
     /// A call of `replica`'s was executed.
     pub fn stored(&mut self, world: &World, replica: usize, call: &'static str) {
-        if !matches!(call, "prepare" | "sign" | "sent" | "finish" | "reopen" | "finalize" | "abandon" | "take_over") {
+        if !matches!(call, "prepare" | "sign" | "sent" | "finish" | "reopen" | "finalize" | "abandon") {
             return;
         }
         self.canon.follow(&world.land);
@@ -62,7 +62,8 @@ impl Oracle {
     }
 
     fn count_reverts(&mut self, world: &World, tables: &Tables) {
-        let payers: std::collections::BTreeSet<_> = tables.rows.values().map(|row| row.payer.clone()).collect();
+        let payers: std::collections::BTreeSet<_> =
+            tables.rows.values().map(|row| row.payer.clone()).collect();
         for payer in payers {
             let count = tables.reverts(&network(), &payer, tollway_protocol::door::UnixTime(0));
             let times = self.reverts.entry(payer).or_default();
@@ -101,9 +102,11 @@ impl Oracle {
         let is_it = |paid: &crate::canon::Paid| paid.to == t.to && paid.value == t.value;
         if now.state == JournalState::Settled {
             let hash = now.hash.clone().unwrap_or_default();
-            let was_paid = self.canon.ever.get(&id).is_some_and(|all| {
-                all.iter().any(|paid| is_it(paid) && paid.hash.to_string() == hash)
-            });
+            let was_paid = self
+                .canon
+                .ever
+                .get(&id)
+                .is_some_and(|all| all.iter().any(|paid| is_it(paid) && paid.hash.to_string() == hash));
             self.settled.insert((key.clone(), hash.clone()));
             if !was_paid {
                 self.breaks(world, "S5", format!("{key} is settled in {hash}, which does not pay it"));
@@ -128,7 +131,10 @@ impl Oracle {
                 other.members.contains(key) && is_other && !spent
             });
             if let Some(other) = alive {
-                let text = format!("{key} is signed for under nonce {nonce}, while {:?} may be mined", other.signed.nonce);
+                let text = format!(
+                    "{key} is signed for under nonce {nonce}, while {:?} may be mined",
+                    other.signed.nonce
+                );
                 self.breaks(world, "S3", text);
             }
         }
@@ -154,7 +160,8 @@ impl Oracle {
 
     /// S11: all that is bid together is within the day's budget.
     fn within_budget(&mut self, world: &World, tables: &Tables, tx: &Tx) {
-        let mut nonces: std::collections::BTreeMap<(&str, u64), (u64, Option<u64>)> = std::collections::BTreeMap::new();
+        let mut nonces: std::collections::BTreeMap<(&str, u64), (u64, Option<u64>)> =
+            std::collections::BTreeMap::new();
         for other in &tables.txs {
             let place = nonces.entry((&other.signed.signer, other.signed.nonce)).or_default();
             place.0 = place.0.max(other.bid);
@@ -162,7 +169,8 @@ impl Oracle {
         }
         let all: u64 = nonces.values().map(|(bid, fee)| fee.unwrap_or(*bid)).sum();
         if all.saturating_sub(tx.bid) >= self.limits.gas_gwei {
-            let text = format!("{} was signed when {all} gwei of {} were bid", tx.signed.hash, self.limits.gas_gwei);
+            let text =
+                format!("{} was signed when {all} gwei of {} were bid", tx.signed.hash, self.limits.gas_gwei);
             self.breaks(world, "S11", text);
         }
     }

@@ -123,7 +123,8 @@ impl Oracle {
     pub fn left(&mut self, world: &World, replica: usize, raw: &[u8]) {
         let hash = keccak256(raw).to_string();
         world.trace.note(&format!("r{replica} sends {hash}"));
-        let is_stored = world.tables.lock().txs.iter().any(|tx| tx.signed.hash == hash && tx.signed.raw == raw);
+        let is_stored =
+            world.tables.lock().txs.iter().any(|tx| tx.signed.hash == hash && tx.signed.raw == raw);
         if !is_stored {
             self.breaks(world, "S9", format!("r{replica} sent {hash}, which the store doesn't have"));
         }

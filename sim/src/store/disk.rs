@@ -74,7 +74,12 @@ impl Disk {
 
 #[async_trait]
 impl Journal for Disk {
-    async fn prepare(&self, payments: &[Verified], held: bool, now: UnixTime) -> Result<Vec<Prepared>, LedgerError> {
+    async fn prepare(
+        &self,
+        payments: &[Verified],
+        held: bool,
+        now: UnixTime,
+    ) -> Result<Vec<Prepared>, LedgerError> {
         self.call("prepare", self.process.prepare(payments, held, now)).await
     }
 
@@ -102,6 +107,10 @@ impl Journal for Disk {
 
     async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
         self.call("finalize", self.process.finalize(network, block)).await
+    }
+
+    async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
+        self.call("let_go", self.process.let_go(key)).await
     }
 
     async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError> {

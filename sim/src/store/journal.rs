@@ -46,7 +46,12 @@ impl Process {
 
 #[async_trait]
 impl Journal for Process {
-    async fn prepare(&self, payments: &[Verified], held: bool, now: UnixTime) -> Result<Vec<Prepared>, LedgerError> {
+    async fn prepare(
+        &self,
+        payments: &[Verified],
+        held: bool,
+        now: UnixTime,
+    ) -> Result<Vec<Prepared>, LedgerError> {
         Ok(self.tables.lock().prepare(payments, held, now, self.me()))
     }
 
@@ -74,6 +79,11 @@ impl Journal for Process {
 
     async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
         Ok(self.tables.lock().finalize(network, block))
+    }
+
+    async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
+        self.tables.lock().let_go(key, self.me());
+        Ok(())
     }
 
     async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError> {

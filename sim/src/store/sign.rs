@@ -10,7 +10,13 @@ use super::tables::{Me, Tables, Tx, conflict, hour};
 
 impl Tables {
     /// See [`tollway_ledger::Journal::sign`].
-    pub fn sign(&mut self, lease: &Lease, batch: &Batch, now: UnixTime, me: Me) -> Result<Signing, LedgerError> {
+    pub fn sign(
+        &mut self,
+        lease: &Lease,
+        batch: &Batch,
+        now: UnixTime,
+        me: Me,
+    ) -> Result<Signing, LedgerError> {
         if !self.has_lease(lease, me) {
             return Ok(Signing::Lost);
         }
@@ -58,6 +64,12 @@ impl Tables {
                 return Err(conflict(key, "finished, or held by another process", expected));
             }
         }
+        for (key, expected) in &batch.expected {
+            let latest = self.rows.get(key).and_then(|row| row.latest).and_then(|at| self.txs.get(at));
+            if latest.map(|tx| &tx.signed.hash) != expected.as_ref() {
+                return Err(conflict(key, "in another transaction", "in the one that the caller knows of"));
+            }
+        }
         Ok(())
     }
 
@@ -78,7 +90,9 @@ impl Tables {
         }
         let is_strange = |key: &&PaymentKey| under.first().is_some_and(|first| !first.members.contains(key));
         let is_guarded = !tollway_evm::bug::on("s8-nonce-from-chain");
-        if is_guarded && (all.iter().any(|key| is_strange(key)) || (!under.is_empty() && !batch.new.is_empty())) {
+        if is_guarded
+            && (all.iter().any(|key| is_strange(key)) || (!under.is_empty() && !batch.new.is_empty()))
+        {
             return Err(conflict(&signed.hash, "of a nonce of other payments", "of an unused nonce"));
         }
         if same.is_some_and(|tx| tx.members.iter().collect::<BTreeSet<_>>() != all) {

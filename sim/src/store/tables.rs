@@ -157,9 +157,9 @@ impl Tables {
 
     pub(super) fn record(&self, key: &PaymentKey, row: &Row, me: Me) -> Record {
         let transaction = row.latest.map(|at| self.txs[at].signed.clone());
-        let shares = self.carriers(key).filter_map(|(_, tx)| {
-            tx.mined.map(|(_, fee)| fee.div_ceil(tx.members.len() as u64))
-        });
+        let shares = self
+            .carriers(key)
+            .filter_map(|(_, tx)| tx.mined.map(|(_, fee)| fee.div_ceil(tx.members.len() as u64)));
         Record {
             id: row.id,
             key: key.clone(),
@@ -328,6 +328,16 @@ impl Tables {
             }
         }
         count
+    }
+
+    /// See [`tollway_ledger::Journal::let_go`].
+    pub fn let_go(&mut self, key: &PaymentKey, me: Me) {
+        if let Some(row) = self.rows.get_mut(key)
+            && row.holder == Some(me.instance)
+            && !row.is_finished()
+        {
+            row.holder = None;
+        }
     }
 
     /// See [`tollway_ledger::Journal::abandon_settlement`].

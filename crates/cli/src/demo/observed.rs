@@ -58,6 +58,10 @@ impl FacilitatorScheme for Observed {
         self.inner.signers()
     }
 
+    fn extensions(&self) -> Vec<&'static str> {
+        self.inner.extensions()
+    }
+
     fn now(&self, host: UnixTime) -> UnixTime {
         self.inner.now(host)
     }

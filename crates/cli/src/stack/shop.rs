@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tollway_evm::ExactSeller;
+use tollway_evm::{ExactSeller, UptoSeller};
 use tollway_facilitator::{Server, serve};
 use tollway_ledger::SqliteLedger;
 use tollway_protocol::Network;
-use tollway_seller::{HttpFacilitator, Paid, Seller};
+use tollway_protocol::json::Object;
+use tollway_seller::{HttpFacilitator, Paid, Seller, Terms};
 
 use crate::exit::{Doing as _, Failure};
 
@@ -20,6 +22,12 @@ use crate::exit::{Doing as _, Failure};
 pub(crate) const PRICE: &str = "$0.01";
 /// The price of the forecast.
 const FORECAST_PRICE: &str = "$0.05";
+/// The price of the tides, which are paid for through Permit2.
+const TIDES_PRICE: &str = "$0.02";
+/// The most that the report costs.
+const REPORT_PRICE: &str = "$0.10";
+/// What the report costs, in atomic units of a coin of six decimals: a cent for each of its days.
+const REPORT_CHARGE: u64 = 30_000;
 /// How long a payment is good for: short, as a development chain's next start knows nothing of it.
 const TIMEOUT_SECONDS: u64 = 60;
 /// How long the facilitator may take until it says what it supports.
@@ -58,14 +66,15 @@ impl Shop {
         let mut builder = Seller::builder(url.clone())
             .facilitator(Arc::new(asked))
             .ledger(ledger)
-            .scheme(Arc::new(ExactSeller::new()));
-        for (network, account) in accounts {
-            builder = builder.pay_to(network.to_string(), account);
+            .scheme(Arc::new(ExactSeller::new()))
+            .scheme(Arc::new(UptoSeller::new()));
+        for (network, account) in &accounts {
+            builder = builder.pay_to(network.to_string(), account.clone());
         }
         let seller = builder.build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let limits = serve::Limits { drain: super::DRAIN, ..serve::Limits::default() };
-        let serving = server.limits(limits).serve(routes(&seller)?, async {
+        let serving = server.limits(limits).serve(routes(&seller, &accounts)?, async {
             // A dropped handle stops it too.
             let _ = stopped.await;
         });
@@ -80,9 +89,9 @@ impl Shop {
         Ok(Self { url, seller, stop, task })
     }
 
-    /// What costs something.
-    pub(crate) fn paid(&self) -> Vec<String> {
-        ["/weather", "/forecast"].map(|path| format!("{}{path}", self.url)).to_vec()
+    /// What costs something, and how much.
+    pub(crate) fn paid(&self) -> Vec<(String, String)> {
+        MENU.map(|(path, price)| (format!("{}{path}", self.url), price.to_owned())).to_vec()
     }
 
     /// Takes no more requests and finishes what is in flight.
@@ -99,25 +108,40 @@ fn shown(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| "that URL".to_owned(), |url| url.origin().ascii_serialization())
 }
 
-fn routes(seller: &Seller) -> Result<Router, Failure> {
-    let weather = Paid::new(PRICE)
-        .description("The weather now")
-        .mime_type("application/json")
-        .service_name("Tollway weather")
-        .max_timeout_seconds(TIMEOUT_SECONDS);
-    let forecast = Paid::new(FORECAST_PRICE)
-        .description("The weather of the next three days")
-        .mime_type("application/json")
-        .service_name("Tollway weather")
-        .max_timeout_seconds(TIMEOUT_SECONDS);
+const MENU: [(&str, &str); 4] = [
+    ("/weather", PRICE),
+    ("/forecast", FORECAST_PRICE),
+    ("/tides", "$0.02 through Permit2"),
+    ("/report", "up to $0.10, by scheme upto"),
+];
+
+fn routes(seller: &Seller, accounts: &[(Network, String)]) -> Result<Router, Failure> {
+    let gate = |paid: Paid, description: &str| {
+        let paid = paid.description(description).mime_type("application/json");
+        seller.gate(paid.service_name("Tollway weather").max_timeout_seconds(TIMEOUT_SECONDS))
+    };
+    let everywhere = |price: &str, change: &dyn Fn(Terms) -> Terms| {
+        let terms = |(network, account): &(Network, String)| Terms::new(network.to_string(), account, price);
+        Paid::offers(accounts.iter().map(terms).map(change))
+    };
+    let permit2 = |terms: Terms| terms.extra(Object::new().with("assetTransferMethod", "permit2"));
+    let tides = everywhere(TIDES_PRICE, &permit2);
+    let report = everywhere(REPORT_PRICE, &|terms| terms.scheme("upto"));
+    let weather = gate(Paid::new(PRICE), "The weather now")?;
+    let forecast = gate(Paid::new(FORECAST_PRICE), "The weather of the next three days")?;
+    let tides = gate(tides, "High water today")?;
+    let report = gate(report, "The weather of the last days, a cent each")?;
     Ok(Router::new()
-        .route("/weather", get(|| async { Json(now()) }).route_layer(seller.gate(weather)?))
-        .route("/forecast", get(|| async { Json(days()) }).route_layer(seller.gate(forecast)?))
+        .route("/weather", get(|| async { Json(now()) }).route_layer(weather))
+        .route("/forecast", get(|| async { Json(days()) }).route_layer(forecast))
+        .route("/tides", get(|| async { Json(high_water()) }).route_layer(tides))
+        .route("/report", get(past).route_layer(report))
         .route("/", get(|| async { Json(free()) })))
 }
 
 fn free() -> Value {
-    json!({ "free": "/", "paid": { "/weather": PRICE, "/forecast": FORECAST_PRICE } })
+    let paid: Object = Object(MENU.iter().map(|(path, price)| ((*path).to_owned(), json!(price))).collect());
+    json!({ "free": "/", "paid": paid })
 }
 
 fn now() -> Value {
@@ -130,4 +154,15 @@ fn days() -> Value {
         { "day": 2, "sky": "cloudy", "celsius": 19 },
         { "day": 3, "sky": "rain", "celsius": 17 },
     ] })
+}
+
+fn high_water() -> Value {
+    json!({ "city": "Lisbon", "high": ["04:12", "16:38"] })
+}
+
+/// Three days, and what they cost.
+async fn past() -> Response {
+    let mut response = Json(days()).into_response();
+    tollway_seller::charge(response.headers_mut(), REPORT_CHARGE.into());
+    response
 }

@@ -92,7 +92,11 @@ fn row(name: &'static str, point: Point, quick: (u32, Mining)) -> Row {
         for (mining, mined) in [(Mining::Auto, "at once"), (BLOCKS, "in blocks")] {
             let title = |pause: u64| format!("hit {hit}, mined {mined}, restart after {pause} s");
             let at_once = cell(point, hit, mining, Duration::ZERO);
-            row = if quick == (hit, mining) { row.cell(title(0), at_once) } else { row.long(title(0), at_once) };
+            row = if quick == (hit, mining) {
+                row.cell(title(0), at_once)
+            } else {
+                row.long(title(0), at_once)
+            };
             row = row.long(title(30), cell(point, hit, mining, Duration::from_secs(30)));
         }
     }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tollway_protocol::Reason;
 
+use crate::rpc::RECEIPT;
 use crate::world::{Signed, World, lock};
 
 /// How a purchase is made.
@@ -31,16 +32,16 @@ pub(crate) enum Manner {
 pub(crate) const MIX: [Manner; 20] = {
     use Manner::{Abort, Again, Malformed, Normal, Parallel, Rival};
     [
-        Normal, Again, Normal, Rival, Normal, Parallel, Normal, Normal, Abort, Normal, Again, Normal, Malformed,
-        Normal, Rival, Normal, Normal, Again, Normal, Normal,
+        Normal, Again, Normal, Rival, Normal, Parallel, Normal, Normal, Abort, Normal, Again, Normal,
+        Malformed, Normal, Rival, Normal, Normal, Again, Normal, Normal,
     ]
 };
 
 /// What somebody was told of a payment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    /// Success, in this transaction, when the chain was so high.
-    Paid { transaction: String, head: u64 },
+    /// Success, in this transaction; whether the chain had it then.
+    Paid { transaction: String, was_made: bool },
     /// Not known yet.
     Pending { transaction: Option<String> },
     /// 503: not now.
@@ -151,7 +152,12 @@ impl Client {
         let text = || String::from_utf8_lossy(&bytes).into_owned();
         let body: Value =
             serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{status}: {error}: {}", text()));
-        read(status, &body, self.chain.block_number())
+        read(status, &body, |transaction| self.is_made(transaction))
+    }
+
+    fn is_made(&self, transaction: &str) -> bool {
+        let receipt = self.chain.request(RECEIPT, &json!([transaction])).unwrap();
+        receipt["status"] == "0x1"
     }
 
     /// Makes a purchase in its manner, once.
@@ -204,7 +210,9 @@ impl Client {
     async fn ask_nonsense(&self, payment: &Signed) {
         let body = payment.body.to_string();
         let cut = body[..body.len() / 2].to_owned();
-        let Ok(answer) = self.http.post(format!("{}/settle", self.url)).body(cut).send().await else { return };
+        let Ok(answer) = self.http.post(format!("{}/settle", self.url)).body(cut).send().await else {
+            return;
+        };
         let status = answer.status().as_u16();
         let Ok(bytes) = answer.bytes().await else { return };
         let told: Value = serde_json::from_slice(&bytes).unwrap();
@@ -214,14 +222,15 @@ impl Client {
     }
 }
 
-fn read(status: u16, body: &Value, head: u64) -> Answer {
+fn read(status: u16, body: &Value, is_made: impl FnOnce(&str) -> bool) -> Answer {
     let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let transaction = text("transaction");
     assert!(matches!(status, 200 | 503), "{status}: {body}");
     if body["success"] == true {
         assert_eq!(status, 200, "{body}");
         let transaction = transaction.unwrap_or_else(|| panic!("paid by nothing: {body}"));
-        return Answer::Paid { transaction, head };
+        let was_made = is_made(&transaction);
+        return Answer::Paid { transaction, was_made };
     }
     let reason = text("errorReason").unwrap_or_else(|| panic!("no reason: {body}"));
     match tollway_protocol::Code::new(&reason).reason() {
@@ -239,11 +248,16 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) async fn new(world: &World) -> Self {
+        Self::at(world, world.front.url()).await
+    }
+
+    /// The load of one of several facilitators.
+    pub(crate) async fn at(world: &World, url: String) -> Self {
         let mut purchases = Vec::new();
         for manner in MIX {
             purchases.push(Purchase::new(world, manner).await);
         }
-        Self { purchases, client: Client::new(world) }
+        Self { purchases, client: Client::at(world, url) }
     }
 
     /// Starts them all, eight at a time.

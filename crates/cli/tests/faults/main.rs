@@ -6,11 +6,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod chain;
+mod disk;
 mod gate;
 mod kill;
 mod load;
 mod matrix;
 mod node;
 mod oracle;
+mod replicas;
 mod rpc;
 mod world;

@@ -38,7 +38,11 @@ impl Row {
     }
 
     /// A cell that takes long, and runs when all do.
-    pub(crate) fn long(self, name: impl Into<String>, cell: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn long(
+        self,
+        name: impl Into<String>,
+        cell: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         if is_full() { self.cell(name, cell) } else { self }
     }
 

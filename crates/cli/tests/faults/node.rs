@@ -107,7 +107,11 @@ async fn slow(delay: Duration) {
 }
 
 /// The first `count` calls of a method go by `act`, the others pass.
-fn first(method: &'static str, count: u64, act: impl Fn() -> Act + Send) -> impl FnMut(&Call<'_>) -> Act + Send {
+fn first(
+    method: &'static str,
+    count: u64,
+    act: impl Fn() -> Act + Send,
+) -> impl FnMut(&Call<'_>) -> Act + Send {
     let mut left = count;
     move |call| {
         if call.method != method || left == 0 {
@@ -140,13 +144,17 @@ async fn fx_n3_a_lost_or_wrong_answer_to_the_broadcast_loses_nothing_and_pays_no
     let mut row = Row::new("fx-N3 answers to the broadcast");
     row = row.cell("the connection breaks", under(Settings::default(), first(SEND, 3, || Act::Lost)));
     let answers = ["already known", "nonce too low", "replacement transaction underpriced", "internal error"];
-    for (mining, mined) in [(Mining::Auto, "at once"), (Mining::Interval(Duration::from_millis(300)), "in blocks")] {
+    for (mining, mined) in
+        [(Mining::Auto, "at once"), (Mining::Interval(Duration::from_millis(300)), "in blocks")]
+    {
         for text in answers {
             let settings = || Settings { mining, ..Settings::default() };
             let done = under(settings(), first(SEND, 3, move || Act::Refused(text)));
             let not = under(settings(), first(SEND, 3, move || Act::Error(text)));
-            let (did, did_not) =
-                (format!("{text}, and it has it, mined {mined}"), format!("{text}, and it does not, mined {mined}"));
+            let (did, did_not) = (
+                format!("{text}, and it has it, mined {mined}"),
+                format!("{text}, and it does not, mined {mined}"),
+            );
             let quick = mining == Mining::Auto && text != "internal error";
             row = if quick { row.cell(did, done) } else { row.long(did, done) };
             row = if quick { row.cell(did_not, not) } else { row.long(did_not, not) };
@@ -257,14 +265,21 @@ async fn disagreeing() {
         RECEIPT if lying.load(Ordering::SeqCst) => Act::Answer(Value::Null),
         _ => Act::Pass,
     });
-    world.settings.network =
-        format!("rpc = [\"{}\", \"{}\"]\nagree_above = \"50000\"\n", world.node.gate.url(), second.gate.url());
+    world.settings.network = format!(
+        "rpc = [\"{}\", \"{}\"]\nagree_above = \"50000\"\n",
+        world.node.gate.url(),
+        second.gate.url()
+    );
     let facilitator = world.start().await;
     let client = Client::new(&world);
     let cheap = Purchase::of(vec![world.sign(0, 500, 10_000).await], Manner::Normal, Must::Pay);
     let dear = Purchase::of(vec![world.sign(1, 501, 60_000).await], Manner::Normal, Must::Pay);
     client.buy(&cheap).await;
-    assert!(matches!(cheap.last(0), Some(Answer::Paid { .. })), "below it one node is enough: {:?}", cheap.last(0));
+    assert!(
+        matches!(cheap.last(0), Some(Answer::Paid { .. })),
+        "below it one node is enough: {:?}",
+        cheap.last(0)
+    );
     client.buy(&dear).await;
     let told = dear.last(0);
     assert!(matches!(told, Some(Answer::Pending { transaction: Some(_) })), "two have to agree: {told:?}");

@@ -1,18 +1,20 @@
 //! A chain that outlives its facilitators, the node between them, and who pays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_sol_types::{SolCall as _, SolStruct as _, sol};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
 use tollway_evm::ExactPayer;
+use tollway_evm::exact::Domain;
 use tollway_evm::keys::Key;
 use tollway_ledger::{Journal, SqliteLedger};
 use tollway_protocol::bind::PaymentKey;
@@ -71,7 +73,13 @@ impl Patience {
 
     /// A moment's pause.
     pub(crate) async fn again(&self) {
-        assert!(tokio::time::Instant::now() < self.until, "it never comes to this: {}", self.what);
+        self.again_or(String::new).await;
+    }
+
+    /// As [`Patience::again`]; `found` is told when patience is over.
+    pub(crate) async fn again_or(&self, found: impl FnOnce() -> String) {
+        let is_over = tokio::time::Instant::now() >= self.until;
+        assert!(!is_over, "it never comes to this: {}: {}", self.what, found());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -85,6 +93,9 @@ pub(crate) struct Settings {
     pub(crate) finality: u64,
     pub(crate) settle_seconds: u64,
     pub(crate) drain_seconds: u64,
+    /// How long payments are good for, in seconds. Blocks are made in a hurry, and each is a second later than the one
+    /// before.
+    pub(crate) window: u64,
     /// The sending accounts, by their seeds.
     pub(crate) signers: Vec<u8>,
     /// More of the network's table.
@@ -102,6 +113,7 @@ impl Default for Settings {
             finality: 1,
             settle_seconds: 4,
             drain_seconds: 30,
+            window: 3600,
             signers: vec![0],
             network: String::new(),
             ledger: None,
@@ -188,8 +200,19 @@ impl World {
         facilitator
     }
 
+    /// As [`World::start`], with another place for its log.
+    pub(crate) async fn start_logging_to(&self, log: &Path) -> Facilitator {
+        let facilitator = self.run(None, Some(log)).await;
+        self.front.lead_to(facilitator.address());
+        facilitator
+    }
+
     /// A facilitator that no door leads to.
     pub(crate) async fn replica(&self, point: Option<&str>) -> Facilitator {
+        self.run(point, None).await
+    }
+
+    async fn run(&self, point: Option<&str>, log: Option<&Path>) -> Facilitator {
         self.node.check_against(Some(self.ledger()));
         let number = self.starts.fetch_add(1, Ordering::SeqCst);
         let config = self.home.path().join(format!("facilitator-{number}.toml"));
@@ -201,7 +224,9 @@ impl World {
         if let Some(point) = point {
             command.env("TOLLWAY_CRASH", point);
         }
-        Facilitator::start(command, self.home.path().join(format!("facilitator-{number}.log"))).await
+        let place = self.home.path().join(format!("facilitator-{number}.log"));
+        let log = log.map_or(place, Path::to_owned);
+        Facilitator::start(command, &log).await
     }
 
     fn config(&self) -> String {
@@ -251,8 +276,7 @@ impl World {
             amount: Amount::from(value),
             asset: asset.to_string(),
             pay_to: self.seller.to_string(),
-            // Blocks are made in a hurry, and each is a second later than the one before.
-            max_timeout_seconds: 3600,
+            max_timeout_seconds: self.settings.window,
             extra: Object::new().with("name", "USDC").with("version", "2"),
             unknown: Object::new(),
         }
@@ -282,6 +306,31 @@ impl World {
     }
 }
 
+/// The call by which the payer cancels a payment.
+pub(crate) fn cancellation(world: &World, payment: &Signed) -> Vec<u8> {
+    sol! {
+        struct CancelAuthorization { address authorizer; bytes32 nonce; }
+        function cancelAuthorization(address authorizer, bytes32 nonce, uint8 v, bytes32 r, bytes32 s);
+    }
+    let payer = world.payers.iter().position(|payer| payer.address() == payment.payer).unwrap();
+    let cancel = CancelAuthorization { authorizer: payment.payer, nonce: payment.nonce };
+    let domain = Domain::new("USDC", "2", 84532, world.deployment.usdc);
+    let preimage = [&[0x19, 1][..], domain.0.as_slice(), cancel.eip712_hash_struct().as_slice()].concat();
+    let seed = 0x31 + u8::try_from(payer).unwrap();
+    let key = secp256k1::SecretKey::from_secret_bytes([seed; 32]).unwrap();
+    let message = secp256k1::Message::from_digest(keccak256(preimage).0);
+    let signature = secp256k1::ecdsa::RecoverableSignature::sign_ecdsa_recoverable(message, &key);
+    let (id, compact) = signature.serialize_compact();
+    let call = cancelAuthorizationCall {
+        authorizer: payment.payer,
+        nonce: payment.nonce,
+        v: if id == secp256k1::ecdsa::RecoveryId::One { 28 } else { 27 },
+        r: B256::from_slice(&compact[..32]),
+        s: B256::from_slice(&compact[32..]),
+    };
+    call.abi_encode()
+}
+
 pub(crate) fn request(offer: Offer, payload: Object) -> Value {
     let payment = Payment {
         x402_version: Version,
@@ -302,13 +351,13 @@ pub(crate) struct Facilitator {
 }
 
 impl Facilitator {
-    async fn start(mut command: tokio::process::Command, log: PathBuf) -> Self {
-        let stderr = std::fs::File::create(&log).unwrap();
+    async fn start(mut command: tokio::process::Command, log: &Path) -> Self {
+        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let id = child.id().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(WITHIN, lines.next_line()).await;
-        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let said = || if log.is_file() { std::fs::read_to_string(log).unwrap() } else { String::new() };
         let Ok(Ok(Some(line))) = first else { panic!("it does not become ready: {first:?}: {}", said()) };
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = url::Url::parse(ready["url"].as_str().unwrap()).unwrap();

@@ -176,7 +176,7 @@ impl Engine {
                     proven = proven.saturating_add(1);
                 }
                 (Some(_), Some(_)) => {
-                    audit.note_missing(record, "the transaction does not contain the payment")
+                    audit.note_missing(record, "the transaction does not contain the payment");
                 }
             }
         }

@@ -57,7 +57,7 @@ impl Chain {
         };
         let seen = seen.map_err(unreachable)?;
         payment.note_code(seen.has_code);
-        diagnose(self, payment, seen).map_err(refuse)
+        diagnose(self, payment, &seen).map_err(refuse)
     }
 
     pub(super) fn simulation(&self, to: Address, input: Vec<u8>) -> Call {

@@ -63,7 +63,7 @@ impl Seen {
 }
 
 /// Why the payment would not settle; else what the payer can pay.
-pub(super) fn diagnose(chain: &Chain, payment: &Decoded, seen: Seen) -> Result<U256, Wrong> {
+pub(super) fn diagnose(chain: &Chain, payment: &Decoded, seen: &Seen) -> Result<U256, Wrong> {
     let (token, value) = (payment.token, payment.value());
     let Some(balance) = seen.word(0) else {
         return Err((Reason::AssetNotDeployed, format!("{token} does not answer as a token")));
@@ -76,9 +76,9 @@ pub(super) fn diagnose(chain: &Chain, payment: &Decoded, seen: Seen) -> Result<U
                 Err((Reason::AlreadyUsed, "the authorization has been used or cancelled".into()))
             }
             Some(_) if balance < value => Err(poor()),
-            Some(_) => tried(payment, &seen).map(|()| balance),
+            Some(_) => tried(payment, seen).map(|()| balance),
         },
-        Way::Permit(by) => diagnose_permit(chain, payment, by, balance, &seen),
+        Way::Permit(by) => diagnose_permit(chain, payment, by, balance, seen),
         Way::Delegation(_) if balance < value => Err(poor()),
         Way::Delegation(_) => match &seen.transferred {
             Ok(()) => Ok(balance),

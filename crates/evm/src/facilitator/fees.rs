@@ -26,6 +26,9 @@ pub(crate) struct Fees {
 }
 
 impl Fees {
+    /// Not known yet.
+    pub(crate) const NONE: Self = Self { base: 0, max: 0, tip: 0 };
+
     /// At least an eighth more than `before`, as nodes ask of a replacement, if `most` allows it.
     pub(crate) fn over(self, before: Self, most: u128) -> Option<Self> {
         let more = |n: u128| n.saturating_add(n / 8).saturating_add(1);

@@ -15,6 +15,8 @@ use crate::facilitator::watch::Told;
 
 /// How often a node is asked for its final block.
 const ASK_TAG_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often a receipt must be denied to be believed lost, when its block's hash is not known.
+const BELIEVED: u32 = 5;
 /// How many blocks' hashes are remembered.
 const REMEMBERED: usize = 256;
 
@@ -41,6 +43,12 @@ impl Engine {
                 .increment(1);
             let told = self.watch.state.lock().unfinal.clone();
             self.look_again(told).await?;
+            // Nonces that were spent may be free again, and later ones wait behind them.
+            for lane in self.lanes.iter().filter(|lane| lane.state.lock().is_leased) {
+                if let Err(error) = self.reload(lane).await {
+                    tracing::warn!(signer = lane.name(), %error, "its nonces can't be read just now");
+                }
+            }
         }
         Ok(())
     }
@@ -84,7 +92,8 @@ impl Engine {
         }
         let network = &self.chain.config.network;
         match self.look_again(told.clone()).await {
-            Ok(()) => match self.journal.finalize(network, deep).await {
+            Ok(false) => {}
+            Ok(true) => match self.journal.finalize(network, deep).await {
                 Ok(_) => self.watch.state.lock().unfinal.retain(|_, told| told.block > deep),
                 Err(error) => tracing::error!(%error, "what is final can't be recorded"),
             },
@@ -100,6 +109,7 @@ impl Engine {
             (*state.blocks.last_key_value()?.0, first)
         };
         let deep = match self.chain.config.finality {
+            Finality::Blocks(_) if crate::bug::on("s11-final-at-once") => head,
             Finality::Blocks(blocks) => head.saturating_add(1).checked_sub(blocks)?,
             Finality::Tag(tag) => self.tagged_block(tag).await?,
         };
@@ -116,64 +126,113 @@ impl Engine {
         asked.map(|(_, number)| number)
     }
 
-    /// Looks for the transactions of settlements that were told: in another block they are noted there, in none
-    /// the settlements are taken back and made again.
+    /// Looks for the transactions of settlements that were told: in another block they are noted there; when their
+    /// block is the chain's no more and they are in none, the settlements are taken back and made again. Says whether
+    /// every one of them was found or taken back.
     pub(super) async fn look_again(
         self: &Arc<Self>,
         told: BTreeMap<PaymentKey, Told>,
-    ) -> Result<(), RpcError> {
+    ) -> Result<bool, RpcError> {
         let mut by_hash: BTreeMap<B256, Vec<PaymentKey>> = BTreeMap::new();
         for (key, told) in &told {
             by_hash.entry(told.hash).or_default().push(key.clone());
         }
         let hashes: Vec<B256> = by_hash.keys().copied().collect();
+        let (mut all_seen, mut lost) = (true, Vec::new());
         for some in hashes.chunks(64) {
             let asks: Vec<_> = some.iter().map(|hash| Ask::receipt(*hash)).collect();
             let given = self.chain.rpc.together(&asks).await?;
             for (hash, given) in some.iter().zip(given) {
                 let keys = by_hash.get(hash).map(Vec::as_slice).unwrap_or_default();
                 match given.read::<Option<Receipt>>()? {
-                    Some(receipt) if receipt.transaction_hash == *hash && receipt.succeeded() => {
-                        self.moved(keys, &told, &receipt).await;
-                    }
-                    Some(receipt) if receipt.transaction_hash != *hash => {}
-                    _ => self.take_back(keys, *hash).await,
+                    Some(_) if crate::bug::on("s10-reopens-at-will") => lost.extend_from_slice(keys),
+                    Some(receipt) if receipt.transaction_hash != *hash => all_seen = false,
+                    Some(receipt) => lost.extend(self.moved(keys, &told, &receipt).await),
+                    None => match keys.first().and_then(|key| told.get(key)) {
+                        Some(first) if self.is_lost(first).await? => lost.extend_from_slice(keys),
+                        _ => {
+                            all_seen = false;
+                            self.note_denial(keys);
+                        }
+                    },
                 }
             }
         }
-        Ok(())
+        // All at once, before any of them is resumed: a transaction must not look as if it helped nobody.
+        self.take_back(&lost).await;
+        Ok(all_seen)
     }
 
-    /// The transaction is in another block than before: notes that.
-    async fn moved(&self, keys: &[PaymentKey], told: &BTreeMap<PaymentKey, Told>, receipt: &Receipt) {
-        let (hash, block): (_, u64) = (receipt.transaction_hash, receipt.block_number.to());
-        let moved: Vec<_> =
-            keys.iter().filter(|key| told.get(key).is_some_and(|told| told.block != block)).collect();
-        if moved.is_empty() {
-            return;
+    /// Whether the block where it was told is not the chain's any more. That a node denies the receipt is no proof.
+    async fn is_lost(&self, told: &Told) -> Result<bool, RpcError> {
+        let now = self.chain.rpc.block_at(told.block).await?.and_then(|block| block.hash);
+        Ok(match (now, told.block_hash) {
+            (Some(now), Some(then)) => now != then,
+            // An earlier process told it: which block that was is not known.
+            (Some(_), None) => told.denials >= BELIEVED,
+            (None, _) => false,
+        })
+    }
+
+    fn note_denial(&self, keys: &[PaymentKey]) {
+        let mut state = self.watch.state.lock();
+        for key in keys {
+            if let Some(told) = state.unfinal.get_mut(key) {
+                told.denials = told.denials.saturating_add(1);
+            }
         }
-        let ending = Ending::Settled { hash: hash.to_string(), block };
-        let endings: Vec<_> = moved.iter().map(|key| ((*key).clone(), ending.clone())).collect();
+    }
+
+    /// The transaction is in a block, perhaps another than before: notes that. Returns the payments that it does not make
+    /// there.
+    async fn moved(
+        &self,
+        keys: &[PaymentKey],
+        told: &BTreeMap<PaymentKey, Told>,
+        receipt: &Receipt,
+    ) -> Vec<PaymentKey> {
+        let (hash, block): (_, u64) = (receipt.transaction_hash, receipt.block_number.to());
+        let is_there = |told: &Told| {
+            told.block == block && told.block_hash.is_none_or(|h| Some(h) == receipt.block_hash)
+        };
+        let moved = keys.iter().filter(|key| told.get(key).is_some_and(|told| !is_there(told)));
+        let (mut endings, mut lost) = (Vec::new(), Vec::new());
+        for key in moved {
+            // What failed beside them may go another way in another block.
+            match self.journal.settlement(key).await.ok().flatten().and_then(|record| self.job_of(&record)) {
+                Some(job) if job.payment.is_paid_by(receipt) => {
+                    endings.push((key.clone(), Ending::Settled { hash: hash.to_string(), block }));
+                }
+                Some(_) => lost.push(key.clone()),
+                None => {}
+            }
+        }
         let (network, now) = (&self.chain.config.network, self.chain.host_now());
-        if let Err(error) = self.journal.finish(network, &[], &endings, now).await {
+        if !endings.is_empty()
+            && let Err(error) = self.journal.finish(network, &[], &endings, now).await
+        {
             tracing::error!(%error, "another block can't be recorded");
-            return;
+            return lost;
         }
         let mut state = self.watch.state.lock();
-        for key in moved {
-            state.unfinal.insert(key.clone(), Told { hash, block });
+        for (key, _) in endings {
+            state.unfinal.insert(key, Told::by(receipt));
         }
+        lost
     }
 
-    /// The transaction is in no block: its settlements are open again, and followed as they were before.
-    async fn take_back(self: &Arc<Self>, keys: &[PaymentKey], hash: B256) {
+    /// These are in no block: they are open again, and followed as they were before.
+    async fn take_back(self: &Arc<Self>, keys: &[PaymentKey]) {
+        if keys.is_empty() {
+            return;
+        }
         if let Err(error) = self.journal.reopen(keys).await {
             self.doubt();
-            tracing::error!(%error, transaction = %hash, "what a reorg undid can't be taken back");
+            tracing::error!(%error, "what a reorg undid can't be taken back");
             return;
         }
         for key in keys {
-            tracing::error!(payment = %key, transaction = %hash, "a reorg has undone its settlement: it is made again");
+            tracing::error!(payment = %key, "a reorg has undone its settlement: it is made again");
             metrics::counter!("tollway_evm_reversals_total").increment(1);
             self.watch.state.lock().unfinal.remove(key);
         }

@@ -55,8 +55,8 @@ pub(crate) enum Boarding {
     Pilot(Flight, watch::Receiver<Progress>),
     /// It is in the air.
     Passenger(watch::Receiver<Progress>),
-    /// Another payment with the same key is in the air.
-    Taken,
+    /// Another payment with the same key is in the air; whether something is signed for it.
+    Taken(bool),
     /// The payer's balance is promised to its payments in the air.
     Overdrawn,
     /// As many are in the air as can be.
@@ -82,10 +82,10 @@ impl Flights {
     pub(crate) fn board(&self, key: &PaymentKey, load: Load) -> Boarding {
         let mut table = self.0.table.lock();
         match table.open.get(key) {
-            Some((theirs, progress)) if theirs.terms == load.terms => {
+            Some((theirs, progress)) if theirs.terms == load.terms || crate::bug::on("s2-join-by-key") => {
                 return Boarding::Passenger(progress.clone());
             }
-            Some(_) => return Boarding::Taken,
+            Some((_, progress)) => return Boarding::Taken(progress.borrow().hash.is_some()),
             // What was taken before is finished, however many there are: it may have been broadcast.
             None if table.open.len() >= self.0.most && load.balance.is_some() => return Boarding::Full,
             None => {}

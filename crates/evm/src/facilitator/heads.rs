@@ -3,12 +3,11 @@
 //! Nothing is believed of what it says but that the chain should be looked at: without it, or with one that lies, the
 //! chain is polled.
 
-use std::sync::Weak;
-use std::sync::{Arc, atomic};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use atomic::{AtomicBool, Ordering};
 use futures_util::{SinkExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use reqwest::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -27,7 +26,7 @@ use crate::facilitator::engine::Engine;
 
 /// The longest message that is read, in bytes: a head has one or two thousand.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How long it takes to try again, at first and at most.
+/// After how long it is tried again, at first and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Without a head for this long, and for this many blocks, the connection is given up.
@@ -97,7 +96,7 @@ struct Head {
 }
 
 impl Source {
-    /// Heads from the node at `url`, of which each answer may take `patience`; no I/O yet.
+    /// Heads from the node at `url`, which may take `patience` until it has confirmed; no I/O yet.
     ///
     /// # Errors
     /// What is wrong with the URL or the HTTP client, without the URL.
@@ -119,7 +118,7 @@ impl Source {
         Ok(Self { client, url, patience })
     }
 
-    /// Connects and subscribes, with one answer's patience for everything.
+    /// Connects and subscribes.
     async fn subscribe(&self) -> Result<Subscription, &'static str> {
         let subscribe = async {
             let mut socket = self.connect().await?;

@@ -26,6 +26,9 @@ pub(crate) struct Ticket {
     pub(crate) job: Arc<Job>,
     /// What takes it; none when it was taken before.
     pub(crate) claim: Option<Box<Verified>>,
+    /// For one that was taken before: its latest transaction, none if there was none. Unless that is so when it is
+    /// signed, another process has it. Not asked where this is none.
+    pub(crate) last: Option<Option<String>>,
     /// What the payer is given, in wei, for the gas of its approval: with 0 it is the payment that is to be sent.
     pub(crate) gift: U256,
     pub(crate) flight: Arc<Flight>,
@@ -145,7 +148,8 @@ impl State {
 
     /// Takes the next payments for one transaction: one that must go alone, or up to `most` that may share it.
     pub(crate) fn group(&mut self, most: usize) -> Vec<Ticket> {
-        let alone = |ticket: &Ticket| !ticket.job.payment.is_safe();
+        // What failed beside others goes alone the next time.
+        let alone = |ticket: &Ticket| !ticket.job.payment.is_safe() || matches!(ticket.last, Some(Some(_)));
         if most == 1 || self.queue.front().is_some_and(alone) {
             return self.queue.pop_front().into_iter().collect();
         }

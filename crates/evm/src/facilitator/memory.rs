@@ -58,10 +58,13 @@ impl Unused {
 /// Delegations that were redeemed in vain, by manager and delegator. Not kept in the ledger under the delegator's name:
 /// anyone can name a delegator, who would then be refused for it by every method.
 #[derive(Default)]
-pub(crate) struct InVain(Mutex<Option<Recent<(Address, Address), Vec<UnixTime>>>>);
+pub(crate) struct InVain(Mutex<Option<Recent<Whose, Vec<UnixTime>>>>);
+
+/// A manager and a delegator.
+type Whose = (Address, Address);
 
 impl InVain {
-    pub(crate) fn note(&self, whose: (Address, Address), now: UnixTime) {
+    pub(crate) fn note(&self, whose: Whose, now: UnixTime) {
         let mut all = self.0.lock();
         let recent = all.get_or_insert_with(Recent::new);
         let mut times = recent.entries.get(&whose).cloned().unwrap_or_default();
@@ -71,7 +74,7 @@ impl InVain {
     }
 
     /// How many that were in the 24 hours before `now`.
-    pub(crate) fn times(&self, whose: (Address, Address), now: UnixTime) -> u64 {
+    pub(crate) fn times(&self, whose: Whose, now: UnixTime) -> u64 {
         let all = self.0.lock();
         let times = all.as_ref().and_then(|recent| recent.entries.get(&whose));
         times.map_or(0, |times| times.iter().filter(|at| **at > now.minus(DAY_SECONDS)).count() as u64)

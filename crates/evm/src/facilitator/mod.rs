@@ -7,6 +7,7 @@ mod decode;
 mod diagnose;
 mod engine;
 mod envelope;
+mod estimate;
 mod evidence;
 mod fees;
 mod finality;

@@ -27,6 +27,7 @@ pub(crate) struct Decoded {
 
 /// By which method the money moves.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "the large one is by far the most frequent")]
 pub(crate) enum Way {
     /// The token's own `transferWithAuthorization`.
     Transfer(Authorization),

@@ -29,6 +29,8 @@ pub(crate) struct Pilot {
 pub(super) enum Step {
     /// Has an account of this process send it.
     Send(Option<Box<Verified>>),
+    /// As [`Step::Send`], for one that was taken before and whose latest transaction, if any, is dead.
+    SendAgain(Option<String>),
     /// Leaves it to a process that has an account.
     HandOver(Box<Verified>),
     /// Takes it, as a stranger has submitted it.
@@ -67,7 +69,8 @@ impl Pilot {
     async fn fly(mut self, mut step: Step) -> Outcome {
         loop {
             step = match step {
-                Step::Send(claim) => self.send(claim).await,
+                Step::Send(claim) => self.send(claim, None).await,
+                Step::SendAgain(last) => self.send(None, Some(last)).await,
                 Step::HandOver(verified) => self.take(*verified, false).await,
                 Step::Adopt(verified) => self.take(*verified, true).await,
                 Step::Other(record) => {
@@ -76,7 +79,7 @@ impl Pilot {
                 }
                 Step::Elsewhere => self.elsewhere().await,
                 Step::TakeUp(record) => self.take_up(*record).await,
-                Step::Prove => self.prove().await.map_or(Step::Send(None), Step::Over),
+                Step::Prove => self.prove().await,
                 Step::Reconsider(refused, verified) => self.reconsider(refused, verified).await,
                 Step::Over(outcome) => return outcome,
             }
@@ -117,7 +120,7 @@ impl Pilot {
     }
 
     /// Has it sent by an account of this process, or leaves it to a process that has one.
-    async fn send(&self, claim: Option<Box<Verified>>) -> Step {
+    async fn send(&self, claim: Option<Box<Verified>>, last: Option<Option<String>>) -> Step {
         let claim = match self.allow(claim).await {
             Ok(claim) => claim,
             Err(step) => return step,
@@ -128,13 +131,14 @@ impl Pilot {
         let (word, told) = oneshot::channel();
         let (job, flight) = (self.job.clone(), self.flight.clone());
         let gift = U256::ZERO;
-        self.engine.queue(&lane, Ticket { job, claim: claim.clone(), gift, flight, word });
+        self.engine
+            .queue(&lane, Ticket { job, claim: claim.clone(), last: last.clone(), gift, flight, word });
         match (self.hear(told).await, claim) {
             (Heard::Over(outcome), _) => Step::Over(outcome),
             (Heard::Refused(refused), Some(verified)) => Step::Reconsider(refused, verified),
             (Heard::Refused(refused), None) => Step::Over(self.give_up(refused).await),
             (Heard::Taken(record), _) => Step::Other(record),
-            (Heard::NoSender, claim) => Step::Send(claim),
+            (Heard::NoSender, claim) => last.map_or(Step::Send(claim), Step::SendAgain),
             (Heard::Undecided, _) => Step::Prove,
         }
     }
@@ -148,10 +152,17 @@ impl Pilot {
                 Ok(Err(_)) => return Heard::Over(pending(self.flight.hash())),
                 Err(_elapsed) => {
                     patience = patience.saturating_mul(2).min(self.most_patience());
-                    if self.flight.hash().is_some()
-                        && let Some(outcome) = self.look_aside().await
-                    {
-                        return Heard::Over(outcome);
+                    match self.flight.hash() {
+                        Some(_) => {
+                            if let Some(outcome) = self.look_aside().await {
+                                return Heard::Over(outcome);
+                            }
+                        }
+                        None => {
+                            if let Some(record) = self.taken_elsewhere().await {
+                                return Heard::Taken(record);
+                            }
+                        }
                     }
                     continue;
                 }
@@ -167,6 +178,13 @@ impl Pilot {
                 }
             };
         }
+    }
+
+    /// While it waits to be sent: another process may have taken it.
+    async fn taken_elsewhere(&self) -> Option<Box<Record>> {
+        let record = self.engine.journal.settlement(self.flight.key()).await.ok()??;
+        let theirs = record.holder == Holder::Other || record.ended.is_some();
+        theirs.then(|| Box::new(record))
     }
 
     fn patience(&self) -> Duration {
@@ -205,17 +223,21 @@ impl Pilot {
         }
     }
 
-    /// Watches a payment that no transaction of ours on its way carries, until its fate is proven; None when it can be
-    /// sent again, as its nonce was spent by a transaction that is not ours.
-    async fn prove(&self) -> Option<Outcome> {
+    /// Watches a payment that no transaction of ours on its way carries, until its fate is proven, or until it can be sent
+    /// again, as its nonce was spent by a transaction that is not ours.
+    async fn prove(&self) -> Step {
         let mut pause = self.engine.chain.config.poll;
         let mut looks = 0u32;
         loop {
             match self.engine.proof(&self.job).await {
-                Ok(Proof::Paid(receipt)) => return Some(self.settled(&receipt).await),
-                Ok(Proof::Gone(receipt)) => return Some(self.gone(&receipt).await),
-                Ok(Proof::Over) if !self.is_carried() => return Some(self.over().await),
-                Ok(Proof::Nothing) if looks >= 1 && self.may_be_sent_again().await => return None,
+                Ok(Proof::Paid(receipt)) => return Step::Over(self.settled(&receipt).await),
+                Ok(Proof::Gone(receipt)) => return Step::Over(self.gone(&receipt).await),
+                Ok(Proof::Over) if !self.is_carried() => return Step::Over(self.over().await),
+                Ok(Proof::Nothing) if looks >= 1 => {
+                    if let Some(step) = self.sent_again().await {
+                        return step;
+                    }
+                }
                 Ok(Proof::Over | Proof::Nothing) => {}
                 Err(error) => tracing::debug!(payment = %self.flight.key(), %error, "can't look"),
             }
@@ -229,16 +251,27 @@ impl Pilot {
         self.engine.lanes.iter().any(|lane| lane.carries(self.flight.key()))
     }
 
-    /// Whether nothing of ours was mined for it, so that sending it can't cost a second time.
-    async fn may_be_sent_again(&self) -> bool {
+    /// Sends it again if nothing of ours was mined for it or still can be, so that it can't cost a second time.
+    async fn sent_again(&self) -> Option<Step> {
         if self.is_carried() {
-            return false;
+            return None;
         }
-        let Ok(attempts) = self.engine.journal.history(self.flight.key()).await else { return false };
-        if attempts.iter().any(|attempt| attempt.block.is_some() && !is_gift(&attempt.transaction)) {
-            return false;
+        let attempts = self.engine.journal.history(self.flight.key()).await.ok()?;
+        // Once more alone, when another payment in the transaction may have been the cause.
+        let mut mined = attempts.iter().filter(|a| a.block.is_some() && !is_gift(&a.transaction));
+        if mined.next().is_some_and(|first| first.carries.len() < 2) || mined.next().is_some() {
+            return None;
         }
-        self.engine.chain.verify(&self.job.payment, &self.job.effects).await.is_ok()
+        for attempt in attempts.iter().filter(|attempt| attempt.block.is_none()) {
+            let lane = self.lane_of(&attempt.transaction.signer)?;
+            let spent = self.engine.chain.rpc.nonce(lane.address()).await.ok()?;
+            if spent <= attempt.transaction.nonce && !attempt.replaced && !crate::bug::on("s3-second-nonce") {
+                // It can still be mined: whoever has the account follows it.
+                return Some(Step::Elsewhere);
+            }
+        }
+        self.engine.chain.verify(&self.job.payment, &self.job.effects).await.ok()?;
+        Some(Step::SendAgain(attempts.last().map(|attempt| attempt.transaction.hash.clone())))
     }
 
     /// What was good a moment ago is refused now: perhaps it has just been settled.
@@ -298,31 +331,67 @@ impl Pilot {
         }
     }
 
-    /// Waits for another process to settle it; goes on itself when that one is gone.
+    /// Waits for another process to settle it; goes on itself when that one is gone and this one can.
     async fn elsewhere(&self) -> Step {
+        let mut looks = 0u32;
         loop {
             // First of all: whoever comes here has just looked.
             tokio::time::sleep(self.engine.chain.config.poll.clamp(ELSEWHERE, ELSEWHERE * 5)).await;
+            looks = looks.saturating_add(1);
             match self.engine.journal.settlement(self.flight.key()).await {
                 Ok(Some(record)) => {
-                    if let Some(outcome) = self.job.ended(&record) {
-                        return Step::Over(outcome);
-                    }
-                    if let Some(hash) = &record.hash {
-                        self.flight.signed(hash);
-                    }
-                    let ours = match record.holder {
-                        Holder::This => true,
-                        Holder::Nobody => self.engine.lane(self.job.payment.sender()).await.is_some(),
-                        Holder::Other => false,
-                    };
-                    if ours {
-                        return Step::TakeUp(Box::new(record));
+                    if let Some(step) = self.ours_by_now(record).await {
+                        return step;
                     }
                 }
                 Ok(None) => return Step::Over(self.refused_elsewhere().await),
                 Err(error) => tracing::warn!(payment = %self.flight.key(), %error, "can't read its record"),
             }
+            if looks.is_multiple_of(CHECK_EVERY)
+                && let Some(outcome) = self.proven().await
+            {
+                return Step::Over(outcome);
+            }
+        }
+    }
+
+    /// What to do with a record that may be another process's.
+    async fn ours_by_now(&self, record: Record) -> Option<Step> {
+        if let Some(outcome) = self.job.ended(&record) {
+            return Some(Step::Over(outcome));
+        }
+        if let Some(hash) = &record.hash {
+            self.flight.signed(hash);
+        }
+        if record.holder == Holder::Other {
+            return None;
+        }
+        let can_go_on = match &record.transaction {
+            Some(signed) => match self.lane_of(&signed.signer) {
+                Some(lane) => self.engine.lease(&lane).await.unwrap_or(false),
+                // Nobody's account any more: whoever looks can follow it.
+                None => true,
+            },
+            None => self.engine.lane(self.job.payment.sender()).await.is_some(),
+        };
+        if can_go_on {
+            return Some(Step::TakeUp(Box::new(record)));
+        }
+        if record.holder == Holder::This
+            && let Err(error) = self.engine.journal.let_go(self.flight.key()).await
+        {
+            tracing::warn!(payment = %self.flight.key(), %error, "can't be let go");
+        }
+        None
+    }
+
+    /// Its end, if the chain proves one whoever works on it.
+    async fn proven(&self) -> Option<Outcome> {
+        match self.engine.proof(&self.job).await {
+            Ok(Proof::Paid(receipt)) => Some(self.settled(&receipt).await),
+            Ok(Proof::Gone(receipt)) => Some(self.gone(&receipt).await),
+            Ok(Proof::Over) => Some(self.over().await),
+            Ok(Proof::Nothing) | Err(_) => None,
         }
     }
 
@@ -369,7 +438,7 @@ impl Pilot {
 
     async fn take_up_unsigned(&self) -> Step {
         match self.engine.chain.verify(&self.job.payment, &self.job.effects).await {
-            Ok(_) => Step::Send(None),
+            Ok(_) => Step::SendAgain(None),
             Err(refusal) if refusal.reason == Reason::AlreadyUsed => Step::Prove,
             Err(refusal) if refusal.reason == Reason::ChainUnreachable => Step::Elsewhere,
             Err(refusal) => {

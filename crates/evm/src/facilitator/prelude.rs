@@ -169,7 +169,7 @@ impl Pilot {
         let Some(lane) = self.engine.lane(None).await else { return Err(Step::Elsewhere) };
         let (word, told) = oneshot::channel();
         let (job, flight) = (self.job.clone(), self.flight.clone());
-        self.engine.queue(&lane, Ticket { job, claim: None, gift: missing, flight, word });
+        self.engine.queue(&lane, Ticket { job, claim: None, last: None, gift: missing, flight, word });
         match self.hear(told).await {
             // Mined, as far as can be told: the chain is asked what the payer has.
             Heard::Undecided | Heard::NoSender => Ok(()),

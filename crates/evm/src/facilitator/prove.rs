@@ -80,7 +80,7 @@ impl Pilot {
         self.flight.mined();
         let outcome = self.finish(Ending::Settled { hash: hash.to_string(), block }).await;
         if matches!(outcome, Outcome::Settled { .. }) {
-            let told = Told { hash, block };
+            let told = Told::by(receipt);
             self.engine.watch.state.lock().unfinal.insert(self.flight.key().clone(), told);
             self.engine.look_soon();
         }

@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{U64, U256};
+use alloy_primitives::U256;
 use tokio::time::Instant;
 use tollway_ledger::{Batch, Holder, Lease, LedgerError, Record, SignedTransaction, Signing, fault};
 use tollway_protocol::Reason;
 use tollway_protocol::bind::PaymentKey;
-use tollway_protocol::scheme::Outcome;
 
 use crate::facilitator::engine::Engine;
-use crate::facilitator::envelope::{Plan, TRANSFER_GAS, together};
-use crate::facilitator::fees::Fees;
+use crate::facilitator::envelope::Plan;
 use crate::facilitator::job::{Job, shown};
 use crate::facilitator::lane::{Lane, Member, Sent, Ticket, Word};
-use crate::facilitator::rpc::{Call, RpcError, gwei};
+use crate::facilitator::rpc::{RpcError, gwei};
 use crate::facilitator::watch::CHECK_EVERY;
 
-/// The most gas of one transaction: chains refuse more since EIP-7825.
-const MOST_GAS: u64 = 16_000_000;
 /// What is told when the day's gas is spent.
 const OVER_BUDGET: &str = "the facilitator's gas budget for 24 hours is spent";
 
@@ -130,10 +126,7 @@ impl Engine {
     ) -> Result<Option<(alloy_primitives::B256, SignedTransaction)>, LeaseLost> {
         let mut tries = 0u32;
         loop {
-            let (plan, left) = match self.plan(lane, group).await {
-                Some(planned) => planned,
-                None => return Ok(None),
-            };
+            let Some((plan, left)) = self.plan(lane, group).await else { return Ok(None) };
             group = left;
             let signing = async {
                 let nonce = self.next_nonce(lane).await?;
@@ -142,6 +135,9 @@ impl Engine {
                     plan.sign(&lane.key, self.chain.chain_id, nonce).ok_or(Unsigned::Signer)?;
                 let batch = self.batch(&plan, &group, signed.clone());
                 let now = self.chain.host_now();
+                if crate::bug::on("s9-broadcast-before-commit") {
+                    self.broadcast(lane, &signed).await;
+                }
                 let found = self.journal.sign(lease, batch, now).await.map_err(Unsigned::Ledger)?;
                 Ok((found, hash, signed))
             };
@@ -190,7 +186,11 @@ impl Engine {
                 Some(_) => Ok(None),
             };
             match found {
-                Ok(Some(record)) if record.holder == Holder::Other || ticket.job.ended(&record).is_some() => {
+                Ok(Some(record))
+                    if record.holder == Holder::Other
+                        || ticket.job.ended(&record).is_some()
+                        || ticket.has_moved(&record) =>
+                {
                     ticket.tell(Word::Taken(Box::new(record)));
                 }
                 _ => rest.push(ticket),
@@ -229,6 +229,7 @@ impl Engine {
         Batch {
             new,
             again: again.map(|ticket| ticket.job.effects.key.clone()).collect(),
+            expected: group.iter().filter_map(Ticket::expected).collect(),
             transaction,
             bid_gwei: gwei(plan.cost()),
             budget_gwei: self.budget_gwei(),
@@ -236,7 +237,8 @@ impl Engine {
     }
 
     pub(crate) fn budget_gwei(&self) -> u64 {
-        (self.chain.config.gas_budget_per_day / U256::from(1_000_000_000u64)).saturating_to()
+        let budget = (self.chain.config.gas_budget_per_day / U256::from(1_000_000_000u64)).saturating_to();
+        if crate::bug::on("s11-no-gas-budget") { u64::MAX } else { budget }
     }
 
     /// Remembers a recorded transaction until its nonce is spent.
@@ -260,7 +262,7 @@ impl Engine {
             .record(f64::from(u32::try_from(members.len()).unwrap_or(0)));
         let mut state = lane.state.lock();
         state.sent.insert(nonce, Sent::new(hash, signed, members));
-        state.next = Some(nonce.saturating_add(1));
+        state.next = Some(nonce.saturating_add(if crate::bug::on("s8-skips-a-nonce") { 2 } else { 1 }));
         state.last_sent = Some(Instant::now());
     }
 
@@ -287,100 +289,26 @@ impl Engine {
             }
         });
     }
+}
 
-    /// Tries and prices a transaction of the group; tells those for which there can't be one.
-    async fn plan(&self, lane: &Lane, mut group: Vec<Ticket>) -> Option<(Plan, Vec<Ticket>)> {
-        if let [only] = group.as_slice()
-            && !only.gift.is_zero()
-        {
-            let (to, gift) = (only.job.payment.payer(), only.gift);
-            return match self.fees(lane, TRANSFER_GAS).await {
-                Ok(fees) => Some((Plan::gift(to, gift, fees), group)),
-                Err((reason, message)) => {
-                    tell_all(group, |job| Word::Refused(job.refuse(reason.clone(), message.clone())));
-                    None
-                }
-            };
-        }
-        while let Some(unlearned) = self.unlearned(&group) {
-            let ticket = group.swap_remove(unlearned);
-            match self.estimate(lane, &ticket.job).await {
-                Ok(plan) if group.is_empty() => return Some((plan, vec![ticket])),
-                Ok(_) => group.push(ticket),
-                Err(refused) => ticket.tell(Word::Refused(refused)),
-            }
-        }
-        if group.is_empty() {
-            return None;
-        }
-        let payments = || group.iter().map(|ticket| &ticket.job.payment);
-        let (to, input) = match group.as_slice() {
-            [only] => only.job.payment.submission(true),
-            _ => together(payments()),
-        };
-        let gas = self.gas.limit(payments(), &input).min(MOST_GAS);
-        match self.fees(lane, gas).await {
-            Ok(fees) => Some((Plan { to, value: U256::ZERO, input, gas, fees }, group)),
-            Err((reason, message)) => {
-                tell_all(group, |job| Word::Refused(job.refuse(reason.clone(), message.clone())));
-                None
-            }
-        }
+impl Ticket {
+    /// What the journal must have of it, where that matters.
+    fn expected(&self) -> Option<(PaymentKey, Option<String>)> {
+        let last = self.last.clone().filter(|_| self.claim.is_none())?;
+        Some((self.job.effects.key.clone(), last))
     }
 
-    /// A payment of the group whose gas is not known: a token's first, or one that calls other code.
-    fn unlearned(&self, group: &[Ticket]) -> Option<usize> {
-        group.iter().position(|ticket| {
-            let payment = &ticket.job.payment;
-            !payment.is_safe() || !self.gas.knows(payment)
-        })
-    }
-
-    /// Tries the payment alone, as it would be sent.
-    async fn estimate(&self, lane: &Lane, job: &Job) -> Result<Plan, Outcome> {
-        let deployed = self.chain.is_wallet_deployed(&job.payment).await;
-        let deployed = deployed.map_err(|error| job.unreachable(&error))?;
-        let (to, input) = job.payment.submission(deployed);
-        // A payer's code is not to keep the node busy with more than we would pay for.
-        let most = U64::from(self.chain.config.gas_cap);
-        let call = Call { from: Some(lane.address()), to, input: input.clone(), gas: Some(most) };
-        let estimate = match self.chain.rpc.estimate(&call).await {
-            Ok(gas) => gas,
-            Err(RpcError::Refused { message, .. }) => {
-                return Err(job.refuse(Reason::SimulationFailed, message));
-            }
-            Err(error) => return Err(job.unreachable(&error)),
-        };
-        let (gas, cap) = (estimate.saturating_add(estimate / 5), self.chain.config.gas_cap);
-        if gas > cap {
-            let message = format!("it would use {gas} gas, at most {cap} is spent");
-            return Err(job.refuse(Reason::SimulationFailed, message));
-        }
-        if job.payment.is_safe() {
-            self.gas.learn(&job.payment, &input, estimate);
-        }
-        let fees = self.fees(lane, gas).await.map_err(|(reason, message)| job.refuse(reason, message))?;
-        Ok(Plan { to, value: U256::ZERO, input, gas, fees })
-    }
-
-    /// What to bid for the transaction's gas, or why it can't be paid for.
-    async fn fees(&self, lane: &Lane, gas: u64) -> Result<Fees, (Reason, String)> {
-        let unavailable = |message: &str| Err((Reason::FacilitatorUnavailable, message.to_owned()));
-        match lane.purse.fees(&self.chain, gas.max(self.chain.config.gas_cap)).await {
-            Ok(Some(fees)) if fees.base > self.chain.config.max_fee_per_gas => {
-                unavailable("gas costs more than the facilitator's operator allows")
-            }
-            Ok(Some(fees)) => Ok(fees),
-            Ok(None) => unavailable("the facilitator's account can't pay for gas"),
-            Err(error) => Err((Reason::ChainUnreachable, error.to_string())),
-        }
+    /// Whether another process has signed for it since.
+    fn has_moved(&self, record: &Record) -> bool {
+        let now = record.transaction.as_ref().map(|signed| &signed.hash);
+        self.last.as_ref().is_some_and(|last| last.as_ref() != now)
     }
 }
 
 /// This process may not send from the account any more.
 struct LeaseLost;
 
-fn tell_all(group: Vec<Ticket>, word: impl Fn(&Job) -> Word) {
+pub(super) fn tell_all(group: Vec<Ticket>, word: impl Fn(&Job) -> Word) {
     for ticket in group {
         let word = word(&ticket.job);
         ticket.tell(word);

@@ -86,6 +86,7 @@ impl Engine {
         if let Some(record) = record.map_err(|error| job.no_store(&error))? {
             return self.rejoin(record, job).await;
         }
+        let reverts = if crate::bug::on("s11-no-revert-limit") { Ok(0) } else { reverts };
         if reverts.map_err(|error| job.no_store(&error))? >= self.chain.config.reverts_per_day {
             return Err(
                 job.refuse(Reason::PayerSuspended, "too many of its payments reverted on chain today")
@@ -147,7 +148,7 @@ impl Engine {
         let foreign =
             || job.refuse(Reason::AlreadyUsed, "its nonce belongs to another payment, taken before");
         let (terms, signature) = Job::stored(&record).ok_or_else(foreign)?;
-        if terms != job.payment.terms() {
+        if terms != job.payment.terms() && !crate::bug::on("s4-any-terms") {
             return Err(foreign());
         }
         if signature.as_ref() != job.payment.signature()
@@ -187,9 +188,14 @@ impl Engine {
     {
         match self.flights.board(&job.effects.key, job.load(balance)) {
             Boarding::Passenger(progress) => Ok(progress),
-            Boarding::Taken => {
+            Boarding::Taken(true) => {
                 Err(job.refuse(Reason::AlreadyUsed, "another payment with its nonce is being settled"))
             }
+            // The other one may yet be refused.
+            Boarding::Taken(false) => Err(job.refuse(
+                Reason::FacilitatorUnavailable,
+                "another payment with its nonce is just now being looked at: send it again later",
+            )),
             Boarding::Overdrawn => Err(job.refuse(
                 Reason::InsufficientBalance,
                 "the payer's balance is promised to its payments that are being settled",
@@ -238,6 +244,9 @@ impl Engine {
     pub(super) async fn verify(&self, payment: &Verified) -> Result<(), Refusal> {
         let decoded = self.chain.decode(payment)?;
         self.chain.verify(&decoded, payment.effects()).await?;
+        if crate::bug::on("s7-verify-takes") {
+            let _ = self.journal.prepare(std::slice::from_ref(payment), false, self.chain.host_now()).await;
+        }
         self.unused.note(payment.key(), &decoded.terms());
         Ok(())
     }
@@ -248,5 +257,5 @@ async fn wait(mut progress: watch::Receiver<Progress>, end: tokio::time::Instant
     let landed = progress.wait_for(|p| p.outcome.is_some());
     let _ = tokio::time::timeout_at(end, landed).await.map(drop);
     let Progress { hash, outcome, .. } = progress.borrow().clone();
-    outcome.unwrap_or_else(|| pending(hash))
+    crate::bug::told(outcome, hash.as_deref()).unwrap_or_else(|| pending(hash))
 }

@@ -109,7 +109,7 @@ impl Engine {
 
     async fn send_again(&self, lane: &Lane, nonce: u64) {
         let latest = lane.state.lock().sent.get(&nonce).and_then(|sent| sent.latest().cloned());
-        if let Some((_, signed)) = latest {
+        if let Some((_, signed)) = latest.filter(|_| !crate::bug::on("v3-sends-once")) {
             tracing::info!(transaction = signed.hash, nonce, "sent again");
             self.broadcast(lane, &signed).await;
         }
@@ -119,31 +119,37 @@ impl Engine {
     async fn bid_more(self: &Arc<Self>, lane: &Lane, nonce: u64) {
         let latest = lane.state.lock().sent.get(&nonce).and_then(|sent| sent.latest().cloned());
         let Some(before) = latest.and_then(|(_, signed)| Plan::of(&signed)) else { return };
-        self.replace(lane, nonce, before).await;
+        let _ = self.replace(lane, nonce, before).await;
     }
 
     /// Puts a transfer of nothing in the place of a transaction that helps nobody any more.
     async fn spend_on_nothing(self: &Arc<Self>, lane: &Lane, nonce: u64) {
         let latest = lane.state.lock().sent.get(&nonce).and_then(|sent| sent.latest().cloned());
         let Some(before) = latest.and_then(|(_, signed)| Plan::of(&signed)) else { return };
-        self.replace(lane, nonce, Plan::nothing(lane.address(), before.fees)).await;
+        if !self.replace(lane, nonce, Plan::nothing(lane.address(), before.fees)).await {
+            // What was mined before a reorg has no replacement: its own bytes spend the nonce as well.
+            self.send_again(lane, nonce).await;
+        }
     }
 
-    /// Signs `plan` at a higher price under a nonce that has a transaction, records it in its place, and sends it.
-    async fn replace(self: &Arc<Self>, lane: &Lane, nonce: u64, plan: Plan) {
-        let Ok(Some(now)) = lane.purse.fees(&self.chain, plan.gas).await else { return };
+    /// Signs `plan` at a higher price under a nonce that has a transaction, records it in its place, and sends it; says
+    /// whether it could.
+    async fn replace(self: &Arc<Self>, lane: &Lane, nonce: u64, plan: Plan) -> bool {
+        let Ok(Some(now)) = lane.purse.fees(&self.chain, plan.gas).await else { return false };
         let Some(fees) = now.over(plan.fees, self.chain.config.max_fee_per_gas) else {
             tracing::warn!(signer = lane.name(), nonce, "stuck: no more may be bid for it");
-            return;
+            return false;
         };
         let is_nothing = plan.is_nothing(lane.address());
         let plan = Plan { fees, ..plan };
-        if let Some((hash, signed)) = self.record_in_place(lane, nonce, &plan, is_nothing).await {
+        let recorded = self.record_in_place(lane, nonce, &plan, is_nothing).await;
+        if let Some((hash, signed)) = &recorded {
             tracing::warn!(transaction = %hash, nonce, is_nothing, "replaces");
             metrics::counter!("tollway_evm_replacements_total").increment(1);
-            self.broadcast(lane, &signed).await;
+            self.broadcast(lane, signed).await;
             self.look_soon();
         }
+        recorded.is_some()
     }
 
     async fn record_in_place(
@@ -164,7 +170,14 @@ impl Engine {
             helped.map(|member| member.key().clone()).collect()
         };
         let (bid_gwei, budget_gwei) = (gwei(plan.cost()), self.budget_gwei());
-        let batch = Batch { new: Vec::new(), again, transaction: signed.clone(), bid_gwei, budget_gwei };
+        let batch = Batch {
+            new: Vec::new(),
+            again,
+            expected: Vec::new(),
+            transaction: signed.clone(),
+            bid_gwei,
+            budget_gwei,
+        };
         match self.journal.sign(lease, batch, self.chain.host_now()).await {
             Ok(Signing::Done) => {
                 let mut state = lane.state.lock();
@@ -195,6 +208,10 @@ impl Engine {
             state.sent.first_key_value().is_some_and(|(first, _)| next < *first)
         };
         if !is_gap {
+            return;
+        }
+        // A reorg may have freed nonces that were spent: what was signed for them is sent again.
+        if self.reload(lane).await.is_err() || lane.state.lock().sent.contains_key(&next) {
             return;
         }
         let Ok(Some(fees)) = lane.purse.fees(&self.chain, crate::facilitator::envelope::TRANSFER_GAS).await

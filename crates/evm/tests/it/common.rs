@@ -36,6 +36,8 @@ pub(crate) mod parking {
         Error(i64, &'static str),
         /// The chain executes, but the answer is an error.
         LostReply,
+        /// The chain's answer to another call.
+        Instead(String, Value),
         /// Neither chain nor answer.
         Hang,
     }
@@ -101,6 +103,10 @@ async fn answer_one(shared: &Shared, body: &Value) -> Value {
             let _ = ask();
             reply(Err(json!({"code": -32000, "message": "upstream connection reset"})))
         }
+        Some(Fault::Instead(method, params)) => match shared.chain.request(&method, &params) {
+            Ok(result) => reply(Ok(result)),
+            Err(error) => reply(Err(json!({"code": error.code, "message": error.message}))),
+        },
         Some(Fault::Hang) => std::future::pending().await,
     }
 }

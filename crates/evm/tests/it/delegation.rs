@@ -28,14 +28,16 @@ const MANAGER: Address = Address::repeat_byte(0xd1);
 
 async fn stack(allowed: bool) -> Stack {
     let managers = if allowed { vec![MANAGER] } else { Vec::new() };
-    let stack = Stack::with(Mining::Auto, Box::new(|_, _| None), |config| config.delegation_managers = managers);
+    let stack =
+        Stack::with(Mining::Auto, Box::new(|_, _| None), |config| config.delegation_managers = managers);
     let stack = stack.await;
     stack.chain.set_code(MANAGER, artefacts::DELEGATION_MANAGER.runtime);
     stack
 }
 
 fn ask(stack: &Stack, to: Address, data: Vec<u8>) -> B256 {
-    let out = stack.chain.request("eth_call", &json!([{"to": to, "data": Bytes::from(data)}, "latest"])).unwrap();
+    let out =
+        stack.chain.request("eth_call", &json!([{"to": to, "data": Bytes::from(data)}, "latest"])).unwrap();
     serde_json::from_value(out).unwrap()
 }
 

@@ -84,7 +84,10 @@ async fn i11_what_gathers_behind_a_transaction_goes_out_as_one() {
     assert!(stack.transactions_of_signer() <= 4, "{} transactions", stack.transactions_of_signer());
     let records = stack.ledger.page(&Filter::default(), 0, 100).await.unwrap();
     assert!(records.iter().all(|record| record.state == JournalState::Settled));
-    assert!(records.iter().all(|record| record.fee_gwei.is_some_and(|fee| fee > 0)), "each has its share of the gas");
+    assert!(
+        records.iter().all(|record| record.fee_gwei.is_some_and(|fee| fee > 0)),
+        "each has its share of the gas"
+    );
 }
 
 #[tokio::test]
@@ -356,7 +359,10 @@ async fn fx_n5_above_the_threshold_two_nodes_must_agree() {
         ExactFacilitator::new(Chain::new(config).unwrap(), key(9), stack.ledger.clone())
     };
     let f = with(PRICE + 1);
-    assert!(is_settled(&f.settle(stack.bound(1).await, Duration::from_secs(10)).await), "below it one is enough");
+    assert!(
+        is_settled(&f.settle(stack.bound(1).await, Duration::from_secs(10)).await),
+        "below it one is enough"
+    );
     let f = with(PRICE);
     let payment = stack.bound(2).await;
     let waiting = f.settle(payment.clone(), Duration::from_millis(600)).await;

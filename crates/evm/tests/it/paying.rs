@@ -68,11 +68,18 @@ impl Stack {
 
     /// The payer cancels the nonce of Permit2 that is all `nonce`s.
     pub(crate) fn cancel_permit(&self, nonce: u8) -> B256 {
-        let number = U256::from_be_bytes([nonce; 32]);
-        let (word, mask) = tollway_evm::permit2::nonce_word_and_bit(number);
-        let call = Permit2::invalidateUnorderedNoncesCall { wordPos: word, mask };
-        self.submit(self.payer.address(), PERMIT2, &call.abi_encode())
+        self.submit(self.payer.address(), PERMIT2, &cancelling(nonce))
     }
+
+    /// As [`Stack::cancel_permit`], outside of any block.
+    pub(crate) fn cancel_at_once(&self, nonce: u8) {
+        self.chain.call_for_good(self.payer.address(), PERMIT2, cancelling(nonce)).unwrap();
+    }
+}
+
+fn cancelling(nonce: u8) -> Vec<u8> {
+    let (word, mask) = tollway_evm::permit2::nonce_word_and_bit(U256::from_be_bytes([nonce; 32]));
+    Permit2::invalidateUnorderedNoncesCall { wordPos: word, mask }.abi_encode()
 }
 
 pub(crate) fn permit_of(payment: &Payment) -> Permit2Payment {
@@ -111,4 +118,26 @@ pub(crate) fn signed(offer: &Offer, permit: &Permit, seed: u8) -> Payment {
 
 pub(crate) fn is_settled(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Settled { .. })
+}
+
+/// Settles in a process of its own, as far as a test can have one: all of its tasks end with it, after `lives`.
+pub(crate) async fn in_a_process<F>(
+    rpc: &str,
+    ledger: &std::path::Path,
+    lives: Duration,
+    settle: impl FnOnce(tollway_evm::ExactFacilitator, Duration) -> F + Send + 'static,
+) -> Outcome
+where
+    F: Future<Output = Outcome>,
+{
+    let (rpc, ledger) = (rpc.to_owned(), ledger.to_owned());
+    let dies = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let ledger = std::sync::Arc::new(tollway_ledger::SqliteLedger::open(&ledger).unwrap());
+            let f = crate::common::facilitator(&rpc, ledger, key(9), |_| {});
+            settle(f, lives).await
+        })
+    });
+    dies.await.unwrap()
 }

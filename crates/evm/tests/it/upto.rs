@@ -15,7 +15,7 @@ use tollway_protocol::wire::PaymentRequest;
 use tollway_protocol::{Offer, Payment, Reason, Refusal};
 
 use crate::common::{PRICE, Stack, facilitator, key, now, payment, reason_of};
-use crate::paying::{STRANGER, approve, by_permit2, manual, permit_of, settling};
+use crate::paying::{STRANGER, approve, by_permit2, in_a_process, manual, permit_of, settling};
 
 struct Metered {
     stack: Stack,
@@ -134,14 +134,13 @@ async fn fa03_what_a_dead_process_was_charging_is_finished_at_its_amount() {
     let stack = Stack::with(manual(), Box::new(|_, _| None), |_| {}).await;
     let metered = Metered::of(stack);
     let paid = metered.pay(1).await;
-    let first = {
-        let ledger = Arc::new(SqliteLedger::open(&path).unwrap());
-        let f = facilitator(&metered.stack.rpc, ledger, key(9), |_| {});
-        let bound = charge(&f.upto(), &paid, 2_500).unwrap();
-        f.upto().settle(bound, Duration::from_millis(700)).await
-    };
+    let asked = charge(&metered.upto, &paid, 2_500).unwrap();
+    let first = in_a_process(&metered.stack.rpc, &path, Duration::from_millis(700), async move |f, lives| {
+        f.upto().settle(asked, lives).await
+    })
+    .await;
     assert!(matches!(first, Outcome::Pending { transaction: Some(_), .. }), "{first:?}");
-    let ledger = Arc::new(reopened(&path));
+    let ledger = Arc::new(SqliteLedger::open(&path).unwrap());
     let f = facilitator(&metered.stack.rpc, ledger, key(9), |_| {});
     f.recover().await;
     metered.stack.chain.mine();
@@ -149,16 +148,6 @@ async fn fa03_what_a_dead_process_was_charging_is_finished_at_its_amount() {
     let outcome = f.upto().settle(bound, Duration::from_secs(10)).await;
     assert_eq!(charged(&outcome), Some((true, Amount::from(2_500u64))), "{outcome:?}");
     assert_eq!((metered.stack.seller_balance(), metered.stack.transactions_of_signer()), (2_500, 1));
-}
-
-/// The ledger of a process that is gone; its tasks let go of it in their time.
-fn reopened(path: &std::path::Path) -> SqliteLedger {
-    loop {
-        if let Ok(ledger) = SqliteLedger::open(path) {
-            return ledger;
-        }
-        std::thread::yield_now();
-    }
 }
 
 #[tokio::test]
@@ -222,11 +211,9 @@ async fn a_forged_permit_is_told_no_outcome() {
     let mut forged = paid.clone();
     let mut permit = permit_of(&paid).permit;
     permit.deadline += U256::from(1u64);
-    forged.payload = tollway_evm::permit2::Permit2Payment::payload(
-        &permit,
-        &crate::common::sign(8, permit.digest(84532)),
-    )
-    .unwrap();
+    forged.payload =
+        tollway_evm::permit2::Permit2Payment::payload(&permit, &crate::common::sign(8, permit.digest(84532)))
+            .unwrap();
     let outcome = metered.settle(&forged, 4_000).await;
     assert_eq!(reason_of(&outcome), Some(&Reason::AlreadyUsed), "{outcome:?}");
 }

@@ -89,6 +89,11 @@ impl Address {
         config.connect_timeout(limit).tcp_user_timeout(limit);
         // In whole seconds.
         config.keepalives_idle(limit.max(Duration::from_secs(1)));
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var("PGPASSWORD")
+        {
+            config.password(password);
+        }
         if config.get_application_name().is_none() {
             config.application_name("tollway");
         }

@@ -94,7 +94,8 @@ impl PostgresLedger {
     ///
     /// `url` reads `postgres://user:password@host:port/database`. To a host that is not this machine it has to say
     /// `?sslmode=require` (or `verify-full`: both check the certificate, against the system's roots or those in the
-    /// file `sslrootcert`) or `?sslmode=disable`. It is never shown in an error or a log.
+    /// file `sslrootcert`) or `?sslmode=disable`. It is never shown in an error or a log; without a password in it, the
+    /// environment's `PGPASSWORD` is used.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`]; [`LedgerError::Damaged`] for a schema that this version can't use.

@@ -119,6 +119,7 @@ pub fn batch(new: &[u64], again: &[u64], transaction: SignedTransaction) -> Batc
     Batch {
         new: new.iter().copied().map(verified).collect(),
         again: again.iter().copied().map(key).collect(),
+        expected: Vec::new(),
         transaction,
         bid_gwei: BID,
         budget_gwei: u64::MAX,

@@ -165,7 +165,9 @@ macro_rules! shared_ledger_suite {
             fa04_two_processes_never_share_a_nonce
             fa04_a_process_that_was_only_asleep_can_not_sign
             fa04_a_live_process_keeps_its_settlements
+            fa04_what_another_has_signed_for_meanwhile_is_not_signed_again
             fa05_what_a_dead_process_left_is_taken_over
+            fa05_what_a_process_lets_go_another_takes_over
             fa05_what_is_sent_from_a_leased_account_is_left_to_its_holder
             fa06_a_dead_process_s_nonces_go_on_with_the_same_bytes
             fa21_any_process_records_what_the_chain_says

@@ -331,3 +331,32 @@ pub async fn fa24_processes_share_the_budget<S: Site>(site: &S) {
         assert_eq!(ledger.spent_gwei(&network(), NOW).await.unwrap(), 13 * BID);
     }
 }
+
+pub async fn fa05_what_a_process_lets_go_another_takes_over<S: Site>(site: &S) {
+    let [first, second] = two(site).await;
+    assert_eq!(prepare(&*first, 1).await, Prepared::New);
+    assert!(second.take_over(&network(), 10).await.unwrap().is_empty(), "a live process's");
+    second.let_go(&key(1)).await.unwrap();
+    assert_eq!(record(&*first, 1).await.holder, Holder::This, "nobody lets go of what is another's");
+    first.let_go(&key(1)).await.unwrap();
+    assert_eq!(keys(&second.take_over(&network(), 10).await.unwrap()), [key(1)]);
+    assert_eq!(record(&*first, 1).await.holder, Holder::Other);
+    second.let_go(&key(9)).await.unwrap();
+}
+
+pub async fn fa04_what_another_has_signed_for_meanwhile_is_not_signed_again<S: Site>(site: &S) {
+    let [ledger, _] = two(site).await;
+    assert_eq!(prepare(&*ledger, 1).await, Prepared::New);
+    let lease = leased(&*ledger).await;
+    let expecting = |nonce, tag: &str, last: Option<&str>| Batch {
+        expected: vec![(key(1), last.map(str::to_owned))],
+        ..batch(&[], &[1], transaction(nonce, tag))
+    };
+    let wrong = ledger.sign(&lease, expecting(7, "a1", Some("0xa0")), NOW).await;
+    is_conflict(wrong);
+    assert_eq!(ledger.sign(&lease, expecting(7, "a1", None), NOW).await.unwrap(), Signing::Done);
+    let late = ledger.sign(&lease, expecting(8, "a2", None), NOW).await;
+    is_conflict(late);
+    assert_eq!(ledger.history(&key(1)).await.unwrap().len(), 1);
+    assert_eq!(ledger.sign(&lease, expecting(8, "a2", Some("0xa1")), NOW).await.unwrap(), Signing::Done);
+}

@@ -11,6 +11,17 @@ async fn refused(url: &str) -> String {
     message
 }
 
+/// Where the process that has its password in the environment finds its database.
+const CHILD: &str = "TOLLWAY_LEDGER_URL_OF_CHILD";
+
+/// Not a test: that process.
+#[tokio::test]
+async fn child() {
+    if let Ok(url) = std::env::var(CHILD) {
+        PostgresLedger::open(&url, brief()).await.unwrap().healthy().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn i16_a_url_is_never_shown() {
     for url in [
@@ -68,6 +79,13 @@ async fn a_certificate_is_checked_and_a_password_goes_with_it() {
         opened = PostgresLedger::open(&url("app:hunter2", "localhost", &checked), brief()).await;
     }
     opened.unwrap().healthy().await.unwrap();
+
+    let by_environment = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["secret::child", "--exact"])
+        .env(CHILD, url("app", "localhost", &checked))
+        .env("PGPASSWORD", "hunter2")
+        .status();
+    assert!(by_environment.unwrap().success());
 
     assert!(refused(&url("app:hunter2x", "localhost", &checked)).await.contains("password"));
     let anyone = refused(&url("app:hunter2", "localhost", "sslmode=require")).await;

@@ -114,6 +114,11 @@ impl Journal for PostgresLedger {
         }
     }
 
+    async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
+        let key = key.clone();
+        self.single(async move |db: &Session, me: &Instance| take::let_go(db, me, &key).await).await
+    }
+
     async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError> {
         let key = key.clone();
         self.single(async move |db: &Session, me: &Instance| take::abandon(db, me, &key).await).await

@@ -24,6 +24,7 @@ pub(super) struct Entry {
     lease: Lease,
     new: Vec<New>,
     again: Vec<PaymentKey>,
+    expected: Vec<(PaymentKey, Option<String>)>,
     transaction: SignedTransaction,
     bid: i64,
     budget: u64,
@@ -32,11 +33,12 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(lease: &Lease, batch: Batch, now: UnixTime) -> Result<Self, LedgerError> {
-        let Batch { new, again, transaction, bid_gwei, budget_gwei } = batch;
+        let Batch { new, again, expected, transaction, bid_gwei, budget_gwei } = batch;
         Ok(Self {
             lease: lease.clone(),
             new: new.iter().map(New::of).collect::<Result<_, _>>()?,
             again,
+            expected,
             transaction,
             bid: gas::gwei(bid_gwei),
             budget: budget_gwei,
@@ -123,6 +125,23 @@ async fn members(db: &Session, me: &Instance, entry: &Entry) -> Result<Vec<i64>,
             return Err(conflict(key, "held by another process", expected));
         }
         ids.push(head.id);
+    }
+    let keys: Vec<&str> = entry.expected.iter().map(|(key, _)| key.as_str()).collect();
+    if !keys.is_empty() {
+        let sql = "SELECT s.key, t.hash FROM settlements s JOIN transactions t ON t.id = s.latest
+                   WHERE s.key = ANY ($1)";
+        let rows = db.query(sql, &[&keys]).await?;
+        let mut latest = std::collections::HashMap::new();
+        for row in &rows {
+            latest.insert(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        }
+        for (key, expected) in &entry.expected {
+            let found = latest.get(key.as_str());
+            if found != expected.as_ref() {
+                let found = found.map_or("in no transaction".to_owned(), |hash| format!("in {hash}"));
+                return Err(conflict(key, found, "in the transaction that the caller knows of"));
+            }
+        }
     }
     Ok(ids)
 }

@@ -168,3 +168,11 @@ pub(super) async fn abandon(db: &Session, me: &Instance, key: &PaymentKey) -> Re
     }
     Err(conflict(key, format!("{state} with {carriers} transactions"), "prepared with none"))
 }
+
+/// Makes nobody's what this process holds.
+pub(super) async fn let_go(db: &Session, me: &Instance, key: &PaymentKey) -> Result<(), Failure> {
+    let sql = "UPDATE settlements SET holder = NULL
+               WHERE key = $1 AND holder = $2 AND state IN ('prepared', 'signed', 'broadcast')";
+    db.execute(sql, &[&key.as_str(), &me.id()]).await?;
+    Ok(())
+}

@@ -88,6 +88,11 @@ impl Journal for SqliteLedger {
         self.write(move |db, _| chain::finalize(db, &network, block)).await
     }
 
+    async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
+        let key = key.clone();
+        self.write(move |db, process| take::let_go(db, process, &key)).await
+    }
+
     async fn abandon_settlement(&self, key: &PaymentKey) -> Result<(), LedgerError> {
         let key = key.clone();
         self.write(move |db, process| take::abandon(db, process, &key)).await

@@ -20,6 +20,7 @@ pub(in super::super) struct Entry {
     lease: Lease,
     new: Vec<New>,
     again: Vec<PaymentKey>,
+    expected: Vec<(PaymentKey, Option<String>)>,
     transaction: SignedTransaction,
     bid: i64,
     budget: u64,
@@ -28,11 +29,12 @@ pub(in super::super) struct Entry {
 
 impl Entry {
     pub(in super::super) fn new(lease: &Lease, batch: Batch, now: UnixTime) -> Result<Self, LedgerError> {
-        let Batch { new, again, transaction, bid_gwei, budget_gwei } = batch;
+        let Batch { new, again, expected, transaction, bid_gwei, budget_gwei } = batch;
         Ok(Self {
             lease: lease.clone(),
             new: new.iter().map(New::of).collect::<Result<_, _>>()?,
             again,
+            expected,
             transaction,
             bid: gas::gwei(bid_gwei),
             budget: budget_gwei,
@@ -127,6 +129,18 @@ fn members(connection: &Connection, process: &Process, entry: &Entry) -> Result<
             return Err(conflict(key, "held by another process", expected));
         }
         ids.push(head.id);
+    }
+    for (key, expected) in &entry.expected {
+        let latest: Option<String> = connection
+            .prepare_cached(
+                "SELECT t.hash FROM settlements s JOIN transactions t ON t.id = s.latest WHERE s.key = ?1",
+            )?
+            .query_row([key.as_str()], |row| row.get(0))
+            .optional()?;
+        if latest != *expected {
+            let found = latest.map_or("in no transaction".to_owned(), |hash| format!("in {hash}"));
+            return Err(conflict(key, found, "in the transaction that the caller knows of"));
+        }
     }
     Ok(ids)
 }

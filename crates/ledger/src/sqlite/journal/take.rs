@@ -135,3 +135,14 @@ pub(in super::super) fn abandon(
     connection.prepare_cached("DELETE FROM settlements WHERE id = ?1")?.execute([head.id])?;
     Ok(())
 }
+
+/// Makes nobody's what this process holds.
+pub(super) fn let_go(connection: &Connection, process: &Process, key: &PaymentKey) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE settlements SET holder = NULL
+             WHERE key = ?1 AND holder = ?2 AND state IN ('prepared', 'signed', 'broadcast')",
+        )?
+        .execute(params![key.as_str(), process.instance])?;
+    Ok(())
+}

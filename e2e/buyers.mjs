@@ -1,0 +1,39 @@
+// Who buys: a peer's client, or `tollway pay`. Each buys `url` with `key` so many times and returns a line for each
+// payment: {status, body, settlement}.
+import assert from "node:assert/strict";
+import { NETWORK } from "./chain.mjs";
+import { jsonLines, pay, run, tollway } from "./processes.mjs";
+
+export const theirs = (client, env = {}) => (url, key, count) =>
+  pay(client, { URL: url, PRIVATE_KEY: key, COUNT: `${count}`, ...env });
+
+/** `tollway pay`: the body on stdout, the receipt among the JSON lines on stderr. */
+export const ours = (options = []) => async (url, key, count) => {
+  const lines = [];
+  for (let i = 0; i < count; i++) {
+    const { code, stdout, stderr } = await run(tollway("pay", url, "--json", ...options), { TOLLWAY_PRIVATE_KEY: key });
+    assert.equal(code, 0, `tollway pay exited with ${code}\n${stdout}\n${stderr}`);
+    const settlement = jsonLines(stderr).map(receiptIn).find(Boolean);
+    lines.push({ status: 200, body: stdout, settlement });
+  }
+  return lines;
+};
+
+/** The receipt in one JSON line, at whatever depth: the object that has both `success` and `transaction`. */
+function receiptIn(value) {
+  if (value === null || typeof value !== "object") return undefined;
+  if ("success" in value && "transaction" in value) return value;
+  return Object.values(value).map(receiptIn).find(Boolean);
+}
+
+/** What `url` asks for, by `scheme`: {payTo, amount}. */
+export async function offered(url, scheme = "exact") {
+  const response = await fetch(url);
+  assert.equal(response.status, 402, `${url} answered ${response.status}`);
+  const header = response.headers.get("PAYMENT-REQUIRED");
+  assert.ok(header, "the 402 carries PAYMENT-REQUIRED");
+  const { accepts } = JSON.parse(Buffer.from(header, "base64").toString());
+  const offer = accepts.find((offer) => offer.scheme === scheme && offer.network === NETWORK);
+  assert.ok(offer, `${url} has no offer of ${scheme}`);
+  return offer;
+}
