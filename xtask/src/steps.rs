@@ -81,6 +81,10 @@ fn install(chosen: &[&Step]) -> Result<()> {
         );
     }
     tools::install(&wanted)?;
+    if chosen.iter().any(|step| step.name == "unit") {
+        println!("needs Postgres' server binaries and strace (Debian's packages postgresql and strace)");
+        tools::system()?;
+    }
     if peers {
         println!(
             "needs Node.js with the packages of e2e/package-lock.json, and Python with e2e/requirements.txt (in e2e/.venv)"

@@ -77,3 +77,32 @@ fn line_of(tool: &str) -> Result<&'static str> {
     let named = |line: &&str| line.starts_with(&format!("astral-dev-toolchain-{tool}=="));
     WHEELS.lines().find(named).with_context(|| format!("{tool} is not in tools.txt"))
 }
+
+/// Programs of the system that tests run, and the Debian packages that have them.
+const SYSTEM: &[(&str, &str)] = &[("initdb", "postgresql"), ("strace", "strace")];
+
+/// Installs what of [`SYSTEM`] is missing where that is possible, else says what to do.
+pub(crate) fn system() -> Result<()> {
+    let missing: Vec<&str> =
+        SYSTEM.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut apt = shell::command("apt-get");
+    apt.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
+    shell::run(&mut apt).with_context(|| {
+        format!(
+            "tests need {}: install it, such as by `apt-get install {}`",
+            missing.join(", "),
+            missing.join(" ")
+        )
+    })
+}
+
+/// Whether the program is on the path, or where Debian puts Postgres's.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let folders = std::env::split_paths(&path).chain(debian.map(|version| version.path().join("bin")));
+    folders.map(|folder| folder.join(program)).any(|file| file.is_file())
+}

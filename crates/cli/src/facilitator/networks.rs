@@ -47,6 +47,13 @@ pub(super) fn chain(network: &NetworkConfig, in_flight: u64) -> Result<Chain, Fa
             door::hex_array::<20>(factory).doing(|| format!("{}: eip6492_factories", network.id))?;
         config.factories.push(address.into());
     }
+    for manager in &network.delegation_managers {
+        let address =
+            door::hex_array::<20>(manager).doing(|| format!("{}: delegation_managers", network.id))?;
+        config.delegation_managers.push(address.into());
+    }
+    config.approval_funding = network.gas.approval_wei.get();
+    config.approval_funding_per_day = network.gas.approvals_per_day_wei.get();
     Ok(Chain::new(config)?)
 }
 

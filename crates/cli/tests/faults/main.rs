@@ -9,6 +9,7 @@ mod common;
 mod chain;
 mod disk;
 mod gate;
+mod hostile;
 mod kill;
 mod load;
 mod matrix;

@@ -150,9 +150,11 @@ async fn of_purchase(
         Must::Fail => wrong.unless(made.is_empty(), || about("U: paid")),
         Must::Agree => {}
     }
-    for (which, answer) in purchase.answers() {
-        let transfer = made.iter().find(|transfer| transfer.value == purchase.payments[which].value);
-        match (&answer, transfer) {
+    let answers = purchase.answers();
+    for (place, (which, answer)) in answers.iter().enumerate() {
+        let told_paid = |other: &(usize, Answer)| other.0 == *which && matches!(other.1, Answer::Paid { .. });
+        let transfer = made.iter().find(|transfer| transfer.value == purchase.payments[*which].value);
+        match (answer, transfer) {
             (Answer::Paid { .. }, None) => wrong.0.push(about("U: told paid, and it is not")),
             (Answer::Paid { transaction, was_made }, Some(transfer)) => {
                 let named = *transaction == transfer.transaction.to_string();
@@ -161,7 +163,7 @@ async fn of_purchase(
             }
             // Of two payments with one nonce the payer can't say which is which.
             (Answer::Refused { reason: Reason::AlreadyUsed, .. }, Some(_))
-                if purchase.manner == Manner::Rival => {}
+                if purchase.manner == Manner::Rival && !answers[..place].iter().any(told_paid) => {}
             (Answer::Refused { .. }, Some(_)) => wrong.0.push(about("S5: told refused, and it is paid")),
             _ => {}
         }

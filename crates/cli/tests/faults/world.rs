@@ -261,8 +261,21 @@ impl World {
     }
 
     pub(crate) async fn sign(&self, payer: usize, number: u64, value: u64) -> Signed {
+        self.sign_in(self.deployment.usdc, "USDC", payer, number, value).await
+    }
+
+    /// A payment in another token, by its name.
+    pub(crate) async fn sign_in(
+        &self,
+        asset: Address,
+        name: &str,
+        payer: usize,
+        number: u64,
+        value: u64,
+    ) -> Signed {
         let payer = &self.payers[payer];
-        let offer = self.offer(self.deployment.usdc, value);
+        let mut offer = self.offer(asset, value);
+        offer.extra = Object::new().with("name", name).with("version", "2");
         let nonce = B256::from(U256::from(number));
         let signed = payer.sign(&offer, now(), nonce.0).await.unwrap();
         let body = request(offer, signed.payload);

@@ -149,6 +149,10 @@ impl Client {
         let patience = Patience::for_("a final answer");
         let mut place = first;
         while !self.settle(place, purchase).await.is_final() {
+            if patience.is_over() {
+                let (key, answers) = (&purchase.payment.key, purchase.answers());
+                panic!("no final answer for {key} (logs in {:?}): {answers:?}", self.world.keep_logs());
+            }
             place = 1 - place;
             patience.again().await;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -138,6 +139,7 @@ impl World {
         for seed in 0..self.signers {
             command.env(format!("SIGNER_{seed}"), secret(0xa1 + seed));
         }
+        command.env("RUST_LOG", "info,tollway_evm=debug");
         let replica = Replica::start(command, self.log(number)).await;
         lock(&self.doors).insert(place, replica.address());
         replica
@@ -162,7 +164,7 @@ impl World {
         )
     }
 
-    fn log(&self, number: u64) -> std::path::PathBuf {
+    fn log(&self, number: u64) -> PathBuf {
         self.home.path().join(format!("facilitator-{number}.log"))
     }
 
@@ -173,6 +175,13 @@ impl World {
             format!("--- process {number}\n{text}")
         });
         logs.collect()
+    }
+
+    /// Keeps the logs beyond the test, for the one who has to find out; where.
+    pub(crate) fn keep_logs(&self) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("tollway-replicas-{}.log", std::process::id()));
+        std::fs::write(&path, self.logs()).unwrap();
+        path
     }
 
     /// A payment of its own value and nonce, by one of the payers in their turn.

@@ -143,6 +143,10 @@ fn network(found: &mut Found, key: &str, network: &NetworkConfig) {
     for (index, factory) in network.eip6492_factories.iter().enumerate() {
         found.address(format!("{key}.eip6492_factories[{index}]"), &network.id, factory, &mut seen);
     }
+    let mut seen = BTreeSet::new();
+    for (index, manager) in network.delegation_managers.iter().enumerate() {
+        found.address(format!("{key}.delegation_managers[{index}]"), &network.id, manager, &mut seen);
+    }
 }
 
 fn asset(found: &mut Found, key: &str, asset: &Asset) {

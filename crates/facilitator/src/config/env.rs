@@ -133,6 +133,8 @@ fn network(config: &mut Config, rest: &str, value: &str) -> Result<Found, String
         "GAS_PER_DAY_WEI" => network.gas.per_day_wei = amount(value)?,
         "GAS_MAX_BUMP" => network.gas.max_bump = number(value)?,
         "GAS_LOW_WEI" => network.gas.low_wei = Some(amount(value)?),
+        "GAS_APPROVAL_WEI" => network.gas.approval_wei = amount(value)?,
+        "GAS_APPROVALS_PER_DAY_WEI" => network.gas.approvals_per_day_wei = amount(value)?,
         _ => return Err("a network has no such setting".to_owned()),
     }
     Ok(Found::Set)

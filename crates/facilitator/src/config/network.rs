@@ -49,6 +49,9 @@ pub struct NetworkConfig {
     /// sends a transaction to them.
     #[serde(default)]
     pub eip6492_factories: Vec<String>,
+    /// Managers whose delegations are redeemed (ERC-7710); none unless set, as their code runs at the facilitator's cost.
+    #[serde(default)]
+    pub delegation_managers: Vec<String>,
 }
 
 const fn one() -> u64 {
@@ -135,6 +138,11 @@ pub struct Gas {
     pub max_bump: u64,
     /// Below this many wei on a signer's account an alarm is raised; as a decimal string, none unless set.
     pub low_wei: Option<Amount>,
+    /// The most wei that one payer is given for the gas of its signed approval (`erc20ApprovalGasSponsoring`), as a decimal
+    /// string; 200000000000000 unless set, "0" gives nothing.
+    pub approval_wei: Amount,
+    /// The most wei that all payers are given so in 24 hours; 10000000000000000 unless set.
+    pub approvals_per_day_wei: Amount,
 }
 
 impl Default for Gas {
@@ -145,6 +153,8 @@ impl Default for Gas {
             per_day_wei: Amount::from(ETHER),
             max_bump: 8,
             low_wei: None,
+            approval_wei: Amount::from(200_000_000_000_000u64),
+            approvals_per_day_wei: Amount::from(10_000_000_000_000_000u64),
         }
     }
 }
