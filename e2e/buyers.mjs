@@ -4,8 +4,17 @@ import assert from "node:assert/strict";
 import { NETWORK } from "./chain.mjs";
 import { jsonLines, pay, run, tollway } from "./processes.mjs";
 
-export const theirs = (client, env = {}) => (url, key, count) =>
-  pay(client, { URL: url, PRIVATE_KEY: key, COUNT: `${count}`, ...env });
+/** A peer's client, a process for each purchase. */
+export const theirs = (client) => (url, key, count) =>
+  pay(client, { URL: url, PRIVATE_KEY: key, COUNT: `${count}` });
+
+/** A peer's client that runs as a server. */
+export const served = ({ url: client }) => async (url, key, count) => {
+  const body = JSON.stringify({ url, key, count });
+  const response = await fetch(client, { method: "POST", headers: { "content-type": "application/json" }, body });
+  assert.equal(response.status, 200, await response.clone().text());
+  return response.json();
+};
 
 /** `tollway pay`: the body on stdout, the receipt among the JSON lines on stderr. */
 export const ours = (options = []) => async (url, key, count) => {

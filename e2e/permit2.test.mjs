@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NETWORK, PLAIN_TOKEN, startChain } from "./chain.mjs";
 import { addressOf, assertPaid, assertServed, freshKey, fundedBuyer, fundedFacilitator } from "./payments.mjs";
-import { offered, ours, theirs } from "./buyers.mjs";
+import { offered, ours, served } from "./buyers.mjs";
 import { js, py, scratch, serve, tollway } from "./processes.mjs";
 
 const COUNT = 2;
@@ -20,6 +20,7 @@ const EXTENSIONS = ["eip2612GasSponsoring", "erc20ApprovalGasSponsoring"];
 
 let chain;
 const running = []; // what is stopped at the end
+const buyers = {}; // by name
 const facilitators = {}; // by name
 const sellers = {}; // by "seller through facilitator"
 
@@ -38,7 +39,7 @@ before(async () => {
     theirFacilitator(PEERS.npm.facilitator, { EXTENSIONS: "erc20ApprovalGasSponsoring" }),
     theirFacilitator(PEERS.PyPI.facilitator),
   ]);
-  Object.assign(facilitators, { tollway: own, npm, "npm that relays approvals alone": approving, PyPI: pypi });
+  Object.assign(facilitators, { tollway: own, npm, "npm approvals-only": approving, PyPI: pypi });
   const pairs = [
     ["npm", "tollway"],
     ["npm", "npm"],
@@ -46,12 +47,21 @@ before(async () => {
     ["PyPI", "PyPI"],
     ["tollway", "tollway"],
     ["tollway", "npm"],
-    ["tollway", "npm that relays approvals alone"],
+    ["tollway", "npm approvals-only"],
     ["tollway", "PyPI"],
   ];
-  await Promise.all(pairs.map(async ([seller, through]) => {
-    sellers[`${seller} through ${through}`] = await open(seller, facilitators[through]);
-  }));
+  const env = { RPC_URL: chain.url, SPENDS: PLAIN_TOKEN };
+  await Promise.all([
+    ...pairs.map(async ([seller, through]) => {
+      sellers[`${seller} through ${through}`] = await open(seller, facilitators[through]);
+    }),
+    ...Object.entries(PEERS).map(async ([name, { client }]) => {
+      buyers[name] = served(await start(client, env));
+    }),
+    // Without a node it signs for nothing but the payment.
+    start(PEERS.npm.client).then((started) => (buyers["npm unsponsored"] = served(started))),
+  ]);
+  buyers.tollway = ours(["--rpc", `${NETWORK}=${chain.url}`, "--allow-unlimited-approval", "0.01"]);
 });
 after(async () => {
   await Promise.all(running.map(({ stop }) => stop()));
@@ -99,12 +109,7 @@ async function open(name, { url: facilitator }) {
   };
 }
 
-const buyer = (name) =>
-  name === "tollway"
-    ? ours(["--rpc", `${NETWORK}=${chain.url}`, "--allow-unlimited-approval", "0.01"])
-    : theirs(PEERS[name].client, { RPC_URL: chain.url });
-
-/** Buys COUNT times of `seller` and checks the chain; returns the payer's address. */
+/** Buys COUNT times of `seller` and checks the chain; returns the payer, and what an offer leaves. */
 async function pays({ client, seller, through, scheme, way = "", token, prepare = () => {} }) {
   const { at, charge, body } = sellers[`${seller} through ${through}`];
   const url = at[scheme](way);
@@ -113,18 +118,16 @@ async function pays({ client, seller, through, scheme, way = "", token, prepare 
   await prepare(key);
   const price = scheme === "upto" ? charge : BigInt(amount);
   assert.ok(price <= BigInt(amount));
-  const pay = () => buyer(client)(url, key, COUNT);
+  const pay = () => buyers[client](url, key, COUNT);
   await assertPaid({ chain, payTo, price, count: COUNT, token, body, pay });
-  return addressOf(key);
+  return { payer: addressOf(key), left: BigInt(amount) - price };
 }
 
 const allow = (key) => chain.allow(key);
-const name = (party, peer) => (party === "tollway" ? { client: "tollway pay", seller: "a tollway seller" }[peer] : {
-  client: `an ${party} client`,
-  seller: `an ${party} seller`,
-}[peer]);
+const buyerOf = { npm: "the npm client", PyPI: "the PyPI client", tollway: "tollway pay" };
+const sellerOf = { npm: "an npm server", PyPI: "a PyPI server", tollway: "a tollway seller" };
 const title = ({ client, seller, through }) =>
-  `${name(client, "client")} pays ${name(seller, "seller")} through the ${through} facilitator (${COUNT} of ${COUNT})`;
+  `${buyerOf[client]} buys of ${sellerOf[seller]} through the ${through} facilitator`;
 const facing = (client, seller, through) => ({ client, seller, through });
 
 // Both directions with npm, and with its server between; then the same with PyPI.
@@ -151,8 +154,8 @@ for (const scheme of ["exact", "upto"]) {
   describe(`${scheme} by permit2 with eip2612GasSponsoring, of a payer without allowance and without gas`, () => {
     for (const direction of DIRECTIONS) {
       test(title(direction), async () => {
-        const payer = await pays({ ...direction, scheme, way: "/permit" });
-        assert.equal(await chain.allowance(payer), 0n, "a permit leaves no allowance");
+        const { payer, left } = await pays({ ...direction, scheme, way: "/permit" });
+        assert.equal(await chain.allowance(payer), left, "a permit is for one payment's amount");
         assert.equal(await chain.reader.getBalance({ address: payer }), 0n);
       });
     }
@@ -160,13 +163,13 @@ for (const scheme of ["exact", "upto"]) {
 
   describe(`${scheme} by permit2 with erc20ApprovalGasSponsoring, of a payer without allowance and without gas`, () => {
     const approved = async (direction, more) => {
-      const payer = await pays({ ...direction, scheme, ...more });
+      const { payer } = await pays({ ...direction, scheme, ...more });
       assert.ok((await chain.allowance(payer, more.token)) > 0n, "the approval was sent");
     };
     for (const direction of DIRECTIONS.filter(({ seller }) => seller !== "tollway")) {
       test(title(direction), () => approved(direction, { way: "/approval" }));
     }
-    const alone = "npm that relays approvals alone";
+    const alone = "npm approvals-only";
     for (const client of ["npm", "tollway"]) {
       const direction = facing(client, "tollway", alone);
       test(title(direction), () => approved(direction, {}));
@@ -185,16 +188,16 @@ for (const scheme of ["exact", "upto"]) {
 describe("upto that charges nothing needs no transaction", () => {
   for (const direction of DIRECTIONS.filter(({ seller }) => seller !== "tollway")) {
     const { client, seller, through } = direction;
-    test(`${name(client, "client")} buys of ${name(seller, "seller")} through the ${through} facilitator`, async () => {
+    test(title(direction), async () => {
       const { at, body } = sellers[`${seller} through ${through}`];
       const url = at.nothing("");
       const { payTo } = await offered(url, "upto");
       const key = await fundedBuyer(chain);
       await allow(key);
       const earned = await chain.usdcBalance(payTo);
-      const [line] = await buyer(client)(url, key, 1);
+      const [line] = await buyers[client](url, key, 1);
       assertServed(line, body);
-      assert.equal(line.settlement.transaction, "");
+      assert.equal(line.settlement.transaction ?? "", "");
       assert.equal(line.settlement.amount, "0");
       assert.equal(await chain.usdcBalance(payTo), earned);
     });
@@ -204,7 +207,7 @@ describe("upto that charges nothing needs no transaction", () => {
 describe("a payer without allowance, unsponsored, is told permit2_allowance_required", () => {
   const refused = async (client, url, status) => {
     const key = await fundedBuyer(chain);
-    const [line] = await theirs(PEERS[client].client)(url, key, 1);
+    const [line] = await buyers[client](url, key, 1);
     assert.equal(line.status, status, line.body);
     const { error } = JSON.parse(Buffer.from(line.challenge, "base64").toString());
     assert.match(error, /^permit2_allowance_required/);
@@ -212,13 +215,13 @@ describe("a payer without allowance, unsponsored, is told permit2_allowance_requ
   };
   const at = (seller, scheme) => sellers[seller].at[scheme]("");
   for (const scheme of ["exact", "upto"]) {
-    test(`${scheme}: npm's server answers 412 by the tollway facilitator's refusal`, () =>
-      refused("npm", at("npm through tollway", scheme), 412));
-    test(`${scheme}: a tollway seller answers 412 by the tollway facilitator's refusal`, () =>
-      refused("npm", at("tollway through tollway", scheme), 412));
-    test(`${scheme}: a tollway seller answers 412 by the npm facilitator's refusal`, () =>
-      refused("npm", at("tollway through npm", scheme), 412));
-    test(`${scheme}: PyPI's server, which has no 412, passes on the tollway facilitator's refusal`, () =>
+    test(`${scheme}: an npm server answers 412 when the tollway facilitator refuses`, () =>
+      refused("npm unsponsored", at("npm through tollway", scheme), 412));
+    test(`${scheme}: a tollway seller answers 412 when the tollway facilitator refuses`, () =>
+      refused("npm unsponsored", at("tollway through tollway", scheme), 412));
+    test(`${scheme}: a tollway seller answers 412 when the npm facilitator refuses`, () =>
+      refused("npm unsponsored", at("tollway through npm", scheme), 412));
+    test(`${scheme}: a PyPI server, which has no 412, passes on why the tollway facilitator refuses`, () =>
       refused("PyPI", at("PyPI through tollway", scheme), 402));
   }
 });

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tollway_evm::facilitator::Transport;
 use tollway_evm::{Chain, ExactFacilitator};
 use tollway_protocol::door::UnixTime;
@@ -25,7 +24,7 @@ const FIRST_KEY: u8 = 0x90;
 pub struct Replica {
     /// Which of the replicas.
     pub number: usize,
-    life: watch::Sender<Life>,
+    pulse: Pulse,
     disk: Arc<Disk>,
     facilitator: ExactFacilitator,
     /// Whether it takes requests.
@@ -44,8 +43,7 @@ impl Replica {
     /// is wrong.
     #[must_use]
     pub fn start(world: &Arc<World>, number: usize, plan: &Plan, skew: Arc<AtomicI64>) -> Self {
-        let (life, pulse) = watch::channel(Life::Runs);
-        let pulse = Pulse(pulse);
+        let pulse = Pulse::default();
         let disk = Arc::new(Disk::open(world.clone(), number, pulse.clone()));
         world.trace.note(&format!("r{number} starts as process {}", disk.process().instance));
         let clock = world.clone();
@@ -65,22 +63,22 @@ impl Replica {
             recovering.recover().await;
             ready.store(true, Ordering::Relaxed);
         });
-        tokio::spawn(lives(world.clone(), Arc::downgrade(&disk), pulse));
+        tokio::spawn(lives(world.clone(), Arc::downgrade(&disk), pulse.clone()));
         world.hurts(number);
-        Self { number, life, disk, facilitator, serves, world: world.clone() }
+        Self { number, pulse, disk, facilitator, serves, world: world.clone() }
     }
 
     /// How it is.
     #[must_use]
     pub fn life(&self) -> Life {
-        *self.life.borrow()
+        self.pulse.now()
     }
 
     /// Changes that.
     pub fn set_life(&self, life: Life) {
         self.world.trace.note(&format!("r{} {life:?}", self.number));
         self.world.hurts(self.number);
-        self.life.send_replace(life);
+        self.pulse.set(life);
     }
 
     /// Its lease lapses, as when it could not renew it in time; it goes on all the same.
@@ -105,7 +103,7 @@ impl Replica {
     /// Asks it to verify, as `/verify` does.
     pub fn verify(&self, wish: &Wish) {
         let (world, facilitator, number) = (self.world.clone(), self.facilitator.clone(), self.number);
-        let (wish, pulse) = (wish.clone(), Pulse(self.life.subscribe()));
+        let (wish, pulse) = (wish.clone(), self.pulse.clone());
         tokio::spawn(async move {
             pulse.passes().await;
             let now = facilitator.now(UnixTime(world.now()));
@@ -119,15 +117,17 @@ impl Replica {
     /// Asks it to settle; the answer goes to the oracle, and to `heard`.
     pub fn settle(&self, wish: &Wish, deadline: Duration) -> tokio::sync::oneshot::Receiver<bool> {
         let (world, facilitator, replica) = (self.world.clone(), self.facilitator.clone(), self.number);
-        let (wish, pulse) = (wish.clone(), Pulse(self.life.subscribe()));
+        let (wish, pulse) = (wish.clone(), self.pulse.clone());
         let (heard, hears) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             pulse.passes().await;
             let Ok(bound) = wish.bound(&facilitator) else { return };
             let began = world.millis();
             world.trace.note(&format!("r{replica} is asked for {}", wish.transfer.nonce));
-            world.oracle.lock().asked(&wish.key, began);
+            let place = world.oracle.lock().asked(&wish.key, began);
             let outcome = facilitator.settle(bound, deadline).await;
+            // Those who waited for one settlement are woken in an order by chance: they answer in the order of asking.
+            tokio::time::sleep(Duration::from_millis(place)).await;
             pulse.passes().await;
             world.oracle.lock().answered(&world, &Call { replica, wish: &wish, began }, &outcome);
             let is_settled = matches!(outcome, tollway_protocol::scheme::Outcome::Settled { .. });

@@ -54,7 +54,7 @@ impl Oracle {
         if self.only_verified.contains(key) {
             self.breaks(world, "S7", format!("{key} was taken though it was only verified"));
         }
-        let asked = self.asked.get(key).copied().unwrap_or_default();
+        let (asked, _) = self.asked.get(key).copied().unwrap_or_default();
         let before = self.reverts.get(&row.payer).map_or(0, |at| at.iter().filter(|at| **at < asked).count());
         if before as u64 >= self.limits.reverts {
             self.breaks(world, "S11", format!("{key} was taken after {before} reverts of its payer"));

@@ -71,8 +71,8 @@ pub struct Oracle {
     /// What each transfer was delivered for.
     delivered: BTreeMap<(Id, B256), (Address, U256)>,
     only_verified: BTreeSet<PaymentKey>,
-    /// When each payment was first asked to be settled.
-    asked: BTreeMap<PaymentKey, u64>,
+    /// When each payment was first asked to be settled, and how often it was.
+    asked: BTreeMap<PaymentKey, (u64, u64)>,
     /// How many calls for each payment are not answered; those that a dead replica had never are.
     open: BTreeMap<PaymentKey, i64>,
     /// When each payer's reverts were recorded.
@@ -113,10 +113,12 @@ impl Oracle {
         self.only_verified.insert(key.clone());
     }
 
-    /// A payment is asked to be settled.
-    pub fn asked(&mut self, key: &PaymentKey, millis: u64) {
-        self.asked.entry(key.clone()).or_insert(millis);
+    /// A payment is asked to be settled; says how often that was before.
+    pub fn asked(&mut self, key: &PaymentKey, millis: u64) -> u64 {
+        let (_, times) = self.asked.entry(key.clone()).or_insert((millis, 0));
+        *times += 1;
         *self.open.entry(key.clone()).or_default() += 1;
+        *times - 1
     }
 
     /// S9: a transaction leaves a replica; it has to be in the store.

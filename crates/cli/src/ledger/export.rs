@@ -160,14 +160,14 @@ fn at(seconds: u64) -> String {
 
 /// Rows on their way to stdout.
 enum Sheet {
-    Csv(csv::Writer<std::io::Stdout>),
+    Csv(Box<csv::Writer<std::io::Stdout>>),
     Json { first: bool },
 }
 
 impl Sheet {
     fn new(format: Format) -> Result<Self, Failure> {
         match format {
-            Format::Csv => Ok(Self::Csv(csv::Writer::from_writer(std::io::stdout()))),
+            Format::Csv => Ok(Self::Csv(Box::new(csv::Writer::from_writer(std::io::stdout())))),
             Format::Json => {
                 std::io::stdout().write_all(b"[")?;
                 Ok(Self::Json { first: true })

@@ -3,10 +3,15 @@
 use alloy_primitives::Address;
 use serde_json::json;
 use tollway_payer::{JournalError, Kept, PayError, PolicyError, Unfit};
+use tollway_protocol::Reason;
 
 use super::{PayArgs, body};
 use crate::exit::{Exit, Failure, chain};
 use crate::screen;
+
+/// What to do when Permit2 may not take the coin: the payment that was sent is good for it, but carries no allowance.
+const ALLOWANCE_TODO: &str = "Permit2 may not take this coin from the account: approve it there once, or give --rpc \
+                              NETWORK=URL, by which the next payment brings its allowance where the seller takes one";
 
 /// Ends a call that returned no answer.
 pub(super) fn failed(error: &PayError, args: &PayArgs, payer: Option<Address>) -> Result<Exit, Failure> {
@@ -92,7 +97,11 @@ fn todo(error: &PayError, has_key: bool) -> Option<String> {
             (!all.is_empty()).then(|| all.join("\n"))
         }
         PayError::Policy(policy) => policy_todo(policy),
-        PayError::Refused(kept) => Some(kept_todo(kept, "it could still be used by who has it")),
+        PayError::Refused(kept) => {
+            let kept_todo = kept_todo(kept, "it could still be used by who has it");
+            let lacks = kept.code.as_ref().is_some_and(|code| code.reason() == Reason::AllowanceRequired);
+            Some(if lacks { format!("{ALLOWANCE_TODO}\n{kept_todo}") } else { kept_todo })
+        }
         PayError::Spent(_) => Some("run the command again to pay anew".to_owned()),
         PayError::Pending(_) | PayError::Unknown(_) => {
             Some("run the same command again: it sends this payment again, never a second one".to_owned())

@@ -97,7 +97,7 @@ async fn stuck() {
     world.chain.set_mining(Mining::Auto).unwrap();
     load::ended(running).await;
     judge(&world, &load.purchases).await;
-    let ledger = world.ledger();
+    let ledger = world.ledger().await;
     let name = signer(0).address().to_string();
     let nonces = ledger.nonces(&network(), &name, 0).await.unwrap();
     assert_ne!(
@@ -172,7 +172,7 @@ async fn spoiled(by: Spoiled) {
     settle_down(&world, &[good.clone(), bad.clone()]).await;
     check(&world, &[good, bad.clone()]).await;
     let payer = bad.payments[0].payer.to_string().to_lowercase();
-    let reverts = world.ledger().reverts(&network(), &payer, UnixTime(0)).await.unwrap();
+    let reverts = world.ledger().await.reverts(&network(), &payer, UnixTime(0)).await.unwrap();
     assert_eq!(reverts, 1, "fa15: the lost gas counts against the payer");
     facilitator.stop().await;
 }
@@ -250,7 +250,7 @@ async fn out_of_gas() {
             matches!(answer, Answer::Later { .. }) || refused && purchase.manner == Manner::Rival
         };
         assert!(purchase.answers().iter().all(|(_, answer)| good(answer)), "{:?}", purchase.answers());
-        let taken = world.ledger().settlement(&purchase.payments[0].key).await.unwrap();
+        let taken = world.ledger().await.settlement(&purchase.payments[0].key).await.unwrap();
         assert_eq!(taken, None, "no half states");
     }
     assert!(world.node.given().is_empty(), "nothing is broadcast");
@@ -283,7 +283,7 @@ async fn too_dear() {
     client.buy(&purchase).await;
     let told = purchase.last(0);
     assert_eq!(told, Some(Answer::Later { reason: Reason::FacilitatorUnavailable }), "refused early");
-    let taken = world.ledger().settlement(&purchase.payments[0].key).await.unwrap();
+    let taken = world.ledger().await.settlement(&purchase.payments[0].key).await.unwrap();
     assert_eq!(taken, None, "no half states");
     // Empty blocks make it cheaper.
     world.chain.request("anvil_mine", &json!([30])).unwrap();

@@ -9,6 +9,7 @@ use tollway_devnet::evm::Mining;
 use crate::load::{self, Load};
 use crate::matrix::Row;
 use crate::oracle::judge;
+use crate::postgres;
 use crate::rpc::{Act, RECEIPT};
 use crate::world::{Facilitator, Settings, World, signal};
 
@@ -32,7 +33,17 @@ const STARTING: u32 = 4;
 const MOST_MORE: usize = 60;
 
 async fn cell(point: Point, hit: u32, mining: Mining, pause: Duration) {
-    let world = World::new(Settings { mining, ..Settings::default() }).await;
+    killed(point, hit, pause, Settings { mining, ..Settings::default() }).await;
+}
+
+/// As [`cell`], with the ledger on Postgres.
+async fn on_postgres(point: Point, hit: u32) {
+    let ledger = Some(postgres::database());
+    killed(point, hit, Duration::ZERO, Settings { mining: BLOCKS, ledger, ..Settings::default() }).await;
+}
+
+async fn killed(point: Point, hit: u32, pause: Duration, settings: Settings) {
+    let world = World::new(settings).await;
     let mut doomed = doom(&world, point, hit).await;
     let mut load = Load::new(&world).await;
     let mut running = load.begin();
@@ -99,6 +110,7 @@ fn row(name: &'static str, point: Point, quick: (u32, Mining)) -> Row {
             };
             row = row.long(title(30), cell(point, hit, mining, Duration::from_secs(30)));
         }
+        row = row.long(format!("hit {hit}, the ledger on Postgres"), on_postgres(point, hit));
     }
     row
 }

@@ -257,6 +257,11 @@ impl Load {
         for manner in MIX {
             purchases.push(Purchase::new(world, manner).await);
         }
+        Self::of(world, url, purchases)
+    }
+
+    /// These purchases, at one of several facilitators.
+    pub(crate) fn of(world: &World, url: String, purchases: Vec<Arc<Purchase>>) -> Self {
         Self { purchases, client: Client::at(world, url) }
     }
 

@@ -15,6 +15,8 @@ mod load;
 mod matrix;
 mod node;
 mod oracle;
+mod postgres;
 mod replicas;
 mod rpc;
+mod whole;
 mod world;

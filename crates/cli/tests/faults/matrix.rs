@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -77,12 +76,13 @@ fn said(error: tokio::task::JoinError) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// A line for each cell, where results are collected.
+/// A line for each cell, where results are collected: the row, the cell, and what failed.
 fn report(row: &str, cell: &str, failure: Option<&str>) {
     let Some(folder) = std::env::var_os("TOLLWAY_FAULTS_RESULTS") else { return };
-    let path = std::path::Path::new(&folder).join(format!("{row}.jsonl"));
+    let path = std::path::Path::new(&folder).join(format!("{row}.tsv"));
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-    // What failed, without the logs that follow it.
-    let failure = failure.map(|text| text.lines().take(4).collect::<Vec<_>>().join(" "));
-    writeln!(file, "{}", json!({ "row": row, "cell": cell, "failure": failure })).unwrap();
+    // Without the logs that follow it.
+    let failure: String = failure.unwrap_or_default().lines().take(3).collect::<Vec<_>>().join(" ");
+    let failure: String = failure.replace('\t', " ").chars().take(300).collect();
+    writeln!(file, "{row}\t{cell}\t{failure}").unwrap();
 }

@@ -44,7 +44,7 @@ async fn away_before() {
     for purchase in &purchases {
         let told = purchase.last(0);
         assert_eq!(told, Some(Answer::Later { reason: Reason::ChainUnreachable }), "503, and no more");
-        let taken = world.ledger().settlement(&purchase.payments[0].key).await.unwrap();
+        let taken = world.ledger().await.settlement(&purchase.payments[0].key).await.unwrap();
         assert_eq!(taken, None, "nothing is taken");
     }
     assert!(world.node.given().is_empty(), "nothing is broadcast");
@@ -248,6 +248,13 @@ async fn fx_n4_a_node_that_lies_about_receipts_nonces_and_its_chain_is_not_belie
             under(settings(), first(RECEIPT, 12, || Act::Changed(Box::new(failed)))),
         )
         .cell("another transaction's receipt, 12 times", under(settings(), another_s()))
+        .cell("a page for people instead of answers, 40 times", {
+            let mut left = 40;
+            under(settings(), move |_| {
+                left -= i32::from(left > 0);
+                if left > 0 { Act::Page } else { Act::Pass }
+            })
+        })
         .cell("another chain's id", wrong_chain())
         .cell("a count of transactions that stands still", under(settings(), stale))
         .long("no receipts for 20 s", no_receipts_for(Duration::from_secs(20)))

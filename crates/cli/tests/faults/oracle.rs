@@ -111,7 +111,7 @@ pub(crate) async fn check(world: &World, purchases: &[Arc<Purchase>]) {
 }
 
 pub(crate) async fn check_with(world: &World, purchases: &[Arc<Purchase>], nonces: Nonces) {
-    let ledger = world.ledger();
+    let ledger = world.ledger().await;
     let mut wrong = Wrong(Vec::new());
     let mut all = transfers(world);
     for purchase in purchases {
@@ -213,7 +213,7 @@ async fn recorded(
 /// S9: nothing left before it was recorded; S11: the senders' tokens don't move.
 fn broadcasts(world: &World, wrong: &mut Wrong) {
     for given in world.node.given() {
-        wrong.unless(given.was_recorded, || format!("S9: {} left before it was recorded", given.hash));
+        wrong.unless(given.was_recorded != Some(false), || format!("S9: {} left before it was recorded", given.hash));
     }
     for seed in 0..SIGNERS {
         let account = signer(seed).address();

@@ -34,6 +34,8 @@ pub(crate) enum Act {
     Refused(&'static str),
     /// The chain does it, and the connection breaks.
     Lost,
+    /// The answer to all that was asked together is a page for people, with status 200.
+    Page,
     /// Nobody ever answers; the chain hears nothing.
     Hang,
     /// The chain answers so much later.
@@ -46,8 +48,6 @@ pub(crate) enum Act {
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
     pub(crate) params: &'a Value,
-    /// How many calls of the method came before.
-    pub(crate) before: u64,
 }
 
 type Rule = Box<dyn FnMut(&Call<'_>) -> Act + Send>;
@@ -57,8 +57,8 @@ type Rule = Box<dyn FnMut(&Call<'_>) -> Act + Send>;
 pub(crate) struct Given {
     pub(crate) hash: B256,
     pub(crate) raw: Bytes,
-    /// Whether the ledger had it before.
-    pub(crate) was_recorded: bool,
+    /// Whether the ledger had it before; None when the ledger could not be asked.
+    pub(crate) was_recorded: Option<bool>,
 }
 
 struct Shared {
@@ -124,11 +124,6 @@ impl Node {
         let waited = tokio::time::timeout(WITHIN, enough).await;
         assert!(waited.is_ok(), "{count} calls of {method} don't come: {:?}", self.shared.counts.borrow());
     }
-
-    /// Waits until there have been `more` calls of the method from now on.
-    pub(crate) async fn until_more(&self, method: &str, more: u64) {
-        self.until(method, self.count(method) + more).await;
-    }
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, body: axum::body::Bytes) -> Response {
@@ -140,39 +135,44 @@ async fn answer(State(shared): State<Arc<Shared>>, body: axum::body::Bytes) -> R
             for call in calls {
                 answers.push(answer_one(&shared, call).await);
             }
-            answers.into_iter().collect::<Option<Vec<_>>>().map(Value::from)
+            answers.into_iter().collect::<Result<Vec<_>, _>>().map(Value::from)
         }
     };
     match answer {
-        Some(answer) => axum::Json(answer).into_response(),
-        None => Response::new(Body::new(Broken)),
+        Ok(answer) => axum::Json(answer).into_response(),
+        Err(NoAnswer::Broken) => Response::new(Body::new(Broken)),
+        Err(NoAnswer::Page) => axum::response::Html("<h1>Welcome</h1>").into_response(),
     }
 }
 
-/// None when the connection is to break.
-async fn answer_one(shared: &Shared, call: &Value) -> Option<Value> {
+/// What comes instead of an answer.
+enum NoAnswer {
+    Broken,
+    Page,
+}
+
+async fn answer_one(shared: &Shared, call: &Value) -> Result<Value, NoAnswer> {
     let method = call["method"].as_str().unwrap();
     if method == SEND {
         note(shared, &call["params"]).await;
     }
-    let before = shared.counts.borrow().get(method).copied().unwrap_or(0);
-    let act = (lock(&shared.rule))(&Call { method, params: &call["params"], before });
+    let act = (lock(&shared.rule))(&Call { method, params: &call["params"] });
     let ask = || match shared.chain.request(method, &call["params"]) {
         Ok(result) => Ok(result),
         Err(error) => Err(json!({"code": error.code, "message": error.message, "data": error.data})),
     };
     let error = |message: &str| Err(json!({"code": -32000, "message": message}));
     let answer = match act {
-        Act::Pass => Some(ask()),
-        Act::Answer(result) => Some(Ok(result)),
-        Act::Error(message) => Some(error(message)),
+        Act::Pass => Ok(ask()),
+        Act::Answer(result) => Ok(Ok(result)),
+        Act::Error(message) => Ok(error(message)),
         Act::Refused(message) => {
             let _ = ask();
-            Some(error(message))
+            Ok(error(message))
         }
         Act::Lost => {
             let _ = ask();
-            None
+            Err(NoAnswer::Broken)
         }
         Act::Hang => {
             count(shared, method);
@@ -180,9 +180,10 @@ async fn answer_one(shared: &Shared, call: &Value) -> Option<Value> {
         }
         Act::Late(delay) => {
             tokio::time::sleep(delay).await;
-            Some(ask())
+            Ok(ask())
         }
-        Act::Changed(change) => Some(ask().map(change)),
+        Act::Changed(change) => Ok(ask().map(change)),
+        Act::Page => Err(NoAnswer::Page),
     };
     count(shared, method);
     answer.map(|answer| match answer {
@@ -202,20 +203,20 @@ async fn note(shared: &Shared, params: &Value) {
     let ledger = lock(&shared.ledger).clone();
     let was_recorded = match ledger {
         Some(ledger) => is_recorded(&*ledger, hash).await,
-        None => true,
+        None => None,
     };
     lock(&shared.given).push(Given { hash, raw, was_recorded });
 }
 
-async fn is_recorded(ledger: &dyn Journal, hash: B256) -> bool {
+async fn is_recorded(ledger: &dyn Journal, hash: B256) -> Option<bool> {
     for seed in 0..SIGNERS {
         let name = signer(seed).address().to_string();
-        let attempts = ledger.nonces(&Network::eip155(84532), &name, 0).await.unwrap();
+        let attempts = ledger.nonces(&Network::eip155(84532), &name, 0).await.ok()?;
         if attempts.iter().any(|attempt| attempt.transaction.hash == hash.to_string()) {
-            return true;
+            return Some(true);
         }
     }
-    false
+    Some(false)
 }
 
 /// A body that breaks off, and the connection with it.

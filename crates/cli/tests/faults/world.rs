@@ -16,7 +16,7 @@ use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
 use tollway_evm::ExactPayer;
 use tollway_evm::exact::Domain;
 use tollway_evm::keys::Key;
-use tollway_ledger::{Journal, SqliteLedger};
+use tollway_ledger::{Journal, PostgresLedger, PostgresOptions, SqliteLedger};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door::{Amount, UnixTime, decimal_u64};
 use tollway_protocol::json::Object;
@@ -100,7 +100,7 @@ pub(crate) struct Settings {
     pub(crate) signers: Vec<u8>,
     /// More of the network's table.
     pub(crate) network: String,
-    /// The ledger's place; a file of the world's unless set.
+    /// The URL of a Postgres for the ledger; a file of the world's unless set.
     pub(crate) ledger: Option<String>,
 }
 
@@ -184,8 +184,11 @@ impl World {
     }
 
     /// A look of our own into the ledger.
-    pub(crate) fn ledger(&self) -> Arc<dyn Journal> {
-        Arc::new(SqliteLedger::open(self.file()).unwrap())
+    pub(crate) async fn ledger(&self) -> Arc<dyn Journal> {
+        match &self.settings.ledger {
+            Some(url) => Arc::new(PostgresLedger::open(url, PostgresOptions::default()).await.unwrap()),
+            None => Arc::new(SqliteLedger::open(self.file()).unwrap()),
+        }
     }
 
     /// A facilitator, behind the front door, whose transactions must be in the ledger before they leave.
@@ -213,7 +216,7 @@ impl World {
     }
 
     async fn run(&self, point: Option<&str>, log: Option<&Path>) -> Facilitator {
-        self.node.check_against(Some(self.ledger()));
+        self.node.check_against(Some(self.ledger().await));
         let number = self.starts.fetch_add(1, Ordering::SeqCst);
         let config = self.home.path().join(format!("facilitator-{number}.toml"));
         std::fs::write(&config, self.config()).unwrap();

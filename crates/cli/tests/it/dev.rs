@@ -58,6 +58,26 @@ async fn the_seller_can_use_a_chain_and_a_facilitator_outside() {
 }
 
 #[tokio::test]
+async fn what_dev_sells_through_permit2_is_paid_with_a_permit_for_which_pay_needs_a_node() {
+    let dev = Dev::start().await;
+    let (tides, report) = (dev.running.text("/paid/2"), dev.running.text("/paid/3"));
+    let done = run(dev.paying(&["pay", "--json", &tides])).await.ended_with(4);
+    let told = done.told();
+    assert_eq!(told[0]["code"], "permit2_allowance_required", "{told:?}");
+    assert!(told[0]["help"].as_str().unwrap().contains("--rpc"), "{told:?}");
+
+    // Elsewhere, as the payment that was refused is sent again for as long as it is good.
+    let journal = tempfile::tempdir().unwrap();
+    let (journal, rpc) = (journal.path().to_str().unwrap(), format!("eip155:84532={}", dev.rpc()));
+    for (url, price) in [(&tides, "20000"), (&report, "30000")] {
+        let pay = ["pay", "--json", "--journal", journal, "--rpc", &rpc, url];
+        let told = run(dev.paying(&pay)).await.ended_with(0).told();
+        assert_eq!(told[0]["amount"], price, "{told:?}");
+    }
+    assert_eq!(dev.usdc(&dev.payer()).await, 100_000_000 - 50_000);
+}
+
+#[tokio::test]
 async fn every_run_is_paid_at_the_same_account() {
     let (one, two) = (Dev::start().await, Dev::start().await);
     let mut accounts = BTreeSet::new();

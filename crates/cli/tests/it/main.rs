@@ -8,6 +8,7 @@ mod demo;
 mod dev;
 mod facilitator;
 mod help;
+mod ledger;
 mod pay;
 mod pay_unpaid;
 mod wallet;

@@ -6,7 +6,7 @@ use serde_json::json;
 use tollway_protocol::Reason;
 
 use crate::database::Database;
-use crate::load::{Answer, Client, Load, Manner, Purchase};
+use crate::load::{Answer, Client, Load, MIX, Manner, Purchase};
 use crate::oracle::{judge, recorded};
 use crate::world::World;
 
@@ -34,7 +34,7 @@ async fn check(client: &Client, replica: usize) {
 async fn fx_s1_with_the_database_away_nothing_is_settled_or_sent_and_verdicts_go_on() {
     let world = World::new(2, Database::own().await).await;
     let replicas = [world.start(0).await, world.start(1).await];
-    let load = Load::begin(&world, 8);
+    let load = Load::begin(&world, 16, MIX);
     load.until_more(16).await;
 
     world.database.stop().await;

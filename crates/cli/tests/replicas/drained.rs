@@ -3,7 +3,7 @@
 use tollway_ledger::{Journal as _, Lease};
 
 use crate::database::Database;
-use crate::load::Load;
+use crate::load::{Load, Manner};
 use crate::oracle::judge;
 use crate::world::{World, network};
 
@@ -22,7 +22,7 @@ async fn take(world: &World) -> Option<Lease> {
 async fn fa03_a_replica_that_is_told_to_stop_finishes_and_gives_its_account_back_at_once() {
     let world = World::new(1, Database::shared().await).await;
     let (first, second) = (world.start(0).await, world.start(1).await);
-    let load = Load::begin(&world, 8);
+    let load = Load::begin(&world, 40, &[Manner::To(1)]);
     load.until_more(16).await;
 
     // The one with the account goes, though the other one never stops leaving payments to it.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tollway_protocol::door::decimal_u64;
 
 use crate::database::Database;
-use crate::load::Load;
+use crate::load::{Load, MIX};
 use crate::oracle::judge;
 use crate::world::World;
 
 const KILLS: u32 = 20;
-const BUYERS: usize = 10;
+const BUYERS: usize = 32;
 
 /// SplitMix64: one seed, one run of moments.
 struct Random(u64);
@@ -44,7 +44,7 @@ async fn fa03_two_replicas_on_one_postgres_killed_twenty_times_lose_nothing_and_
     let mut random = Random::new();
     let world = World::new(2, Database::shared().await).await;
     let mut replicas = [Some(world.start(0).await), Some(world.start(1).await)];
-    let load = Load::begin(&world, BUYERS);
+    let load = Load::begin(&world, BUYERS, MIX);
     load.until_more(BUYERS).await;
     for _ in 0..KILLS {
         random.moment(1500).await;

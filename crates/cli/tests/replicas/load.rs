@@ -42,8 +42,8 @@ pub(crate) enum Manner {
     Crowd,
 }
 
-const MIX: [Manner; 6] =
-    [Manner::To(0), Manner::To(1), Manner::Both, Manner::To(1), Manner::To(0), Manner::Crowd];
+pub(crate) const MIX: &[Manner] =
+    &[Manner::To(0), Manner::To(1), Manner::Both, Manner::To(1), Manner::To(0), Manner::Crowd];
 
 /// A payment and all that was told of it.
 pub(crate) struct Purchase {
@@ -186,8 +186,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// So many buyers, until [`Load::end`].
-    pub(crate) fn begin(world: &Arc<World>, buyers: usize) -> Self {
+    /// So many buyers, until [`Load::end`], who post in these manners in turn.
+    pub(crate) fn begin(world: &Arc<World>, buyers: usize, mix: &'static [Manner]) -> Self {
         let client = Client::new(world);
         let mut load = Self {
             client,
@@ -200,7 +200,7 @@ impl Load {
             let (client, purchases) = (load.client.clone(), load.purchases.clone());
             let (known, is_over) = (load.known.clone(), load.is_over.clone());
             load.buyers.spawn(async move {
-                for manner in MIX.iter().cycle().skip(buyer) {
+                for manner in mix.iter().cycle().skip(buyer) {
                     if is_over.load(Ordering::SeqCst) {
                         return;
                     }

@@ -30,7 +30,7 @@ pub struct NetworkConfig {
     /// Blocks, its own included, after which a transaction counts as settled; 1 unless set.
     #[serde(default = "one")]
     pub confirmations: u64,
-    /// When no reorg can take a settlement back any more; as `confirmations` unless set.
+    /// When no reorg is expected to take a settlement back any more; 64 blocks unless set. Until then it is looked at again.
     #[serde(default)]
     pub finality: Option<Finality>,
     /// Payments in one transaction, at most; 100 unless set, 1 sends each alone.
@@ -132,11 +132,11 @@ pub struct Gas {
     /// Gas for one settlement, at most; 300000 unless set.
     pub per_settlement: u64,
     /// The highest sum of fees bid in 24 hours, in wei as a decimal string; one ether unless set. Counted in the
-    /// process: a restart begins anew.
+    /// ledger, for all processes on it together.
     pub per_day_wei: Amount,
     /// How often a transaction that is not mined is sent again at a higher price; 8 unless set.
     pub max_bump: u64,
-    /// Below this many wei on a signer's account an alarm is raised; as a decimal string, none unless set.
+    /// Below this many wei on a signer's account it is logged; as a decimal string, 10000000000000000 unless set.
     pub low_wei: Option<Amount>,
     /// The most wei that one payer is given for the gas of its signed approval (`erc20ApprovalGasSponsoring`), as a decimal
     /// string; 200000000000000 unless set, "0" gives nothing.
