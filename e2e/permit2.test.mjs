@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { NETWORK, PLAIN_TOKEN, startChain } from "./chain.mjs";
 import { addressOf, assertPaid, assertServed, freshKey, fundedBuyer, fundedFacilitator } from "./payments.mjs";
 import { offered, ours, served } from "./buyers.mjs";
-import { js, py, scratch, serve, tollway } from "./processes.mjs";
+import { js, jsonLines, py, run, scratch, serve, tollway } from "./processes.mjs";
 
 const COUNT = 2;
 const PEERS = {
@@ -165,6 +165,8 @@ for (const scheme of ["exact", "upto"]) {
     const approved = async (direction, more) => {
       const { payer } = await pays({ ...direction, scheme, ...more });
       assert.ok((await chain.allowance(payer, more.token)) > 0n, "the approval was sent");
+      assert.equal(await chain.reader.getTransactionCount({ address: payer }), 1, "once, by the payer's own account");
+      return payer;
     };
     for (const direction of DIRECTIONS.filter(({ seller }) => seller !== "tollway")) {
       test(title(direction), () => approved(direction, { way: "/approval" }));
@@ -178,9 +180,13 @@ for (const scheme of ["exact", "upto"]) {
       const plain = { way: "/plain", token: PLAIN_TOKEN };
       test(`a token without permits: ${title(direction)}`, () => approved(direction, plain));
     }
-    const rich = (key) => chain.fund(addressOf(key));
+    const GAS = 10n ** 18n;
+    const rich = (key) => chain.fund(addressOf(key), GAS);
     for (const direction of [facing("npm", "npm", "tollway"), facing("tollway", "npm", "npm")]) {
-      test(`a payer with gas: ${title(direction)}`, () => approved(direction, { way: "/approval", prepare: rich }));
+      test(`a payer with gas: ${title(direction)}`, async () => {
+        const payer = await approved(direction, { way: "/approval", prepare: rich });
+        assert.ok((await chain.reader.getBalance({ address: payer })) < GAS, "it paid for its approval itself");
+      });
     }
   });
 }
@@ -221,6 +227,15 @@ describe("a payer without allowance, unsponsored, is told permit2_allowance_requ
       refused("npm unsponsored", at("tollway through tollway", scheme), 412));
     test(`${scheme}: a tollway seller answers 412 when the npm facilitator refuses`, () =>
       refused("npm unsponsored", at("tollway through npm", scheme), 412));
+    test(`${scheme}: tollway pay says so and points at --rpc when an npm server answers 412`, async () => {
+      const key = await fundedBuyer(chain);
+      const command = tollway("pay", at("npm through npm", scheme), "--json");
+      const { code, stderr } = await run(command, { TOLLWAY_PRIVATE_KEY: key });
+      assert.equal(code, 4, stderr);
+      const [told] = jsonLines(stderr);
+      assert.equal(told.code, "permit2_allowance_required");
+      assert.match(told.help, /--rpc/);
+    });
     test(`${scheme}: a PyPI server, which has no 412, passes on why the tollway facilitator refuses`, () =>
       refused("PyPI", at("PyPI through tollway", scheme), 402));
   }

@@ -2,6 +2,7 @@
 
 mod depends;
 mod docs;
+mod faults;
 mod fuzz;
 mod shell;
 mod steps;
@@ -19,6 +20,7 @@ cargo xtask <verb>
   lint                 formatting, clippy, licences, rustdoc
   fuzz [seconds] [target]
                        run the fuzz targets, 60 seconds each unless told
+  faults [filter]      run the whole fault matrix and write its table; with a filter only print it
   bench [name]         run the benchmarks
   contracts [--check]  compile the contracts, or check that their artefacts are current
   docs [--check]       write the generated documents, or check that they are current
@@ -58,6 +60,7 @@ fn run(words: &[&str]) -> Result<()> {
             tools::install(&["cargo-fuzz"])?;
             fuzz::run(seconds, target)
         }
+        ["faults", filter @ ..] => faults::run(filter),
         ["bench", rest @ ..] => {
             shell::cargo(&[&["bench", "--workspace", "--all-features", "--benches"], rest].concat())
         }

@@ -136,7 +136,8 @@ fn e2e() -> Result<()> {
     shell::cargo(&["build", "--package", "tollway"])?;
     let binary = shell::target().join("debug").join(format!("tollway{}", std::env::consts::EXE_SUFFIX));
     let mut node = shell::command("node");
-    node.args(["--test", "e2e/peers.test.mjs"]).env("TOLLWAY_BIN", binary);
+    node.args(["--test", "--test-concurrency=2", "e2e/peers.test.mjs", "e2e/permit2.test.mjs"]);
+    node.env("TOLLWAY_BIN", binary);
     shell::run(&mut node)
 }
 

@@ -76,8 +76,7 @@ impl Oracle {
         use JournalState::{Broadcast, Failed, Prepared, Settled, Signed};
         let may = match (was.state, now.state) {
             (Prepared, Prepared | Signed | Settled | Failed)
-            | (Signed, Signed | Broadcast | Settled | Failed)
-            | (Broadcast, Signed | Broadcast | Settled | Failed) => true,
+            | (Signed | Broadcast, Signed | Broadcast | Settled | Failed) => true,
             (Settled, Settled) => was.hash == now.hash && (now.is_final || !was.is_final),
             (Settled, Broadcast) => !was.is_final && self.was_undone(key, was),
             _ => false,

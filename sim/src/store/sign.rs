@@ -90,9 +90,7 @@ impl Tables {
         }
         let is_strange = |key: &&PaymentKey| under.first().is_some_and(|first| !first.members.contains(key));
         let is_guarded = !tollway_evm::bug::on("s8-nonce-from-chain");
-        if is_guarded
-            && (all.iter().any(|key| is_strange(key)) || (!under.is_empty() && !batch.new.is_empty()))
-        {
+        if is_guarded && (all.iter().any(is_strange) || (!under.is_empty() && !batch.new.is_empty())) {
             return Err(conflict(&signed.hash, "of a nonce of other payments", "of an unused nonce"));
         }
         if same.is_some_and(|tx| tx.members.iter().collect::<BTreeSet<_>>() != all) {
@@ -134,7 +132,7 @@ impl Tables {
     pub fn sent(&mut self, network: &tollway_protocol::Network, hash: &str) -> Result<(), LedgerError> {
         let same = |tx: &Tx| tx.network == *network && tx.signed.hash == hash;
         let Some(at) = self.txs.iter().position(same) else {
-            return Err(conflict(hash, "not there", "recorded before it leaves"));
+            return Err(conflict(&hash, "not there", "recorded before it leaves"));
         };
         self.txs[at].sent = true;
         for key in self.txs[at].members.clone() {

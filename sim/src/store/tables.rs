@@ -101,7 +101,7 @@ pub struct Tables {
     last_instance: u64,
 }
 
-pub(super) fn conflict(key: impl ToString, found: &str, expected: &'static str) -> LedgerError {
+pub(super) fn conflict(key: &impl ToString, found: &str, expected: &'static str) -> LedgerError {
     LedgerError::Conflict { key: key.to_string(), found: found.to_owned(), expected }
 }
 

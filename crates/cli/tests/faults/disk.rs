@@ -12,8 +12,9 @@ use tollway_protocol::Reason;
 use crate::load::{self, Answer, Client, Load, Manner, Purchase};
 use crate::matrix::Row;
 use crate::oracle::{judge, transfers};
+use crate::process::{Facilitator, signal};
 use crate::rpc::SEND;
-use crate::world::{Facilitator, Settings, WITHIN, World, signal};
+use crate::world::{Settings, WITHIN, World};
 
 /// A fault under the ledger's files, as long as it lasts.
 struct Broken(Child);

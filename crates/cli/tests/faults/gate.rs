@@ -109,7 +109,7 @@ impl Shared {
 async fn connect(client: TcpStream, shared: Arc<Shared>) {
     let mut turns = shared.turns.subscribe();
     let target = *lock(&shared.target);
-    let Some(target) = target.filter(|_| *turns.borrow_and_update() % 2 == 0) else { return };
+    let Some(target) = target.filter(|_| turns.borrow_and_update().is_multiple_of(2)) else { return };
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();

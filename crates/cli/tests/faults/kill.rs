@@ -10,8 +10,9 @@ use crate::load::{self, Load};
 use crate::matrix::Row;
 use crate::oracle::judge;
 use crate::postgres;
+use crate::process::{Facilitator, signal};
 use crate::rpc::{Act, RECEIPT};
-use crate::world::{Facilitator, Settings, World, signal};
+use crate::world::{Settings, World};
 
 /// Where it is killed.
 #[derive(Debug, Clone, Copy)]

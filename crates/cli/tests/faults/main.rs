@@ -16,6 +16,7 @@ mod matrix;
 mod node;
 mod oracle;
 mod postgres;
+mod process;
 mod replicas;
 mod rpc;
 mod whole;

@@ -27,7 +27,7 @@ pub(crate) struct Transfer {
 
 /// Every transfer of the token to the seller.
 pub(crate) fn transfers(world: &World) -> Vec<Transfer> {
-    let logs = logs(world, json!([TRANSFER, null, world.seller.into_word()]));
+    let logs = logs(world, &json!([TRANSFER, null, world.seller.into_word()]));
     logs.iter()
         .map(|log| Transfer {
             payer: Address::from_word(word(&log["topics"][1])),
@@ -40,10 +40,10 @@ pub(crate) fn transfers(world: &World) -> Vec<Transfer> {
 /// The transactions that used the authorization.
 fn uses(world: &World, payment: &Signed) -> Vec<B256> {
     let topics = json!([USED, payment.payer.into_word(), payment.nonce]);
-    logs(world, topics).iter().map(|log| word(&log["transactionHash"])).collect()
+    logs(world, &topics).iter().map(|log| word(&log["transactionHash"])).collect()
 }
 
-fn logs(world: &World, topics: Value) -> Vec<Value> {
+fn logs(world: &World, topics: &Value) -> Vec<Value> {
     let filter = json!([{ "address": world.deployment.usdc, "fromBlock": "0x0", "toBlock": "latest", "topics": topics }]);
     world.chain.request("eth_getLogs", &filter).unwrap().as_array().unwrap().clone()
 }
@@ -93,24 +93,11 @@ impl Wrong {
     }
 }
 
-/// What was promised of a cell's payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nonces {
-    /// A payment is sent under one nonce only.
-    One,
-    /// A nonce may have been lost to someone else, and the payment sent again under another.
-    Lost,
-}
-
 /// Compares the three ledgers.
 ///
 /// # Panics
 /// With all that is wrong.
 pub(crate) async fn check(world: &World, purchases: &[Arc<Purchase>]) {
-    check_with(world, purchases, Nonces::One).await;
-}
-
-pub(crate) async fn check_with(world: &World, purchases: &[Arc<Purchase>], nonces: Nonces) {
     let ledger = world.ledger().await;
     let mut wrong = Wrong(Vec::new());
     let mut all = transfers(world);
@@ -120,7 +107,7 @@ pub(crate) async fn check_with(world: &World, purchases: &[Arc<Purchase>], nonce
         };
         let (made, others): (Vec<_>, Vec<_>) = all.into_iter().partition(ours);
         all = others;
-        of_purchase(world, &*ledger, purchase, &made, nonces, &mut wrong).await;
+        of_purchase(world, &*ledger, purchase, &made, &mut wrong).await;
     }
     wrong.unless(all.is_empty(), || format!("U: transfers that nobody asked for: {all:?}"));
     broadcasts(world, &mut wrong);
@@ -133,7 +120,6 @@ async fn of_purchase(
     ledger: &dyn Journal,
     purchase: &Purchase,
     made: &[Transfer],
-    nonces: Nonces,
     wrong: &mut Wrong,
 ) {
     let first = &purchase.payments[0];
@@ -169,17 +155,11 @@ async fn of_purchase(
         }
     }
     let (Some(transfer), true) = (made.first(), wrong.0.len() == before) else { return };
-    recorded(ledger, purchase, transfer, nonces, wrong).await;
+    recorded(ledger, purchase, transfer, wrong).await;
 }
 
 /// L: the transfer has a record that becomes final, and a resend names it; S6 and S8 by the record's history.
-async fn recorded(
-    ledger: &dyn Journal,
-    purchase: &Purchase,
-    transfer: &Transfer,
-    nonces: Nonces,
-    wrong: &mut Wrong,
-) {
+async fn recorded(ledger: &dyn Journal, purchase: &Purchase, transfer: &Transfer, wrong: &mut Wrong) {
     let key = &purchase.payments[0].key;
     let patience = Patience::for_("a final record of what is paid");
     let record = loop {
@@ -206,18 +186,19 @@ async fn recorded(
     for attempt in &history {
         *under.entry((&attempt.transaction.signer, attempt.transaction.nonce)).or_default() += 1;
     }
-    let most = if nonces == Nonces::One { 1 } else { usize::MAX };
-    wrong.unless(under.len() <= most, || about(&format!("S8: sent under several nonces: {under:?}")));
+    wrong.unless(under.len() <= 1, || about(&format!("S8: sent under several nonces: {under:?}")));
 }
 
 /// S9: nothing left before it was recorded; S11: the senders' tokens don't move.
 fn broadcasts(world: &World, wrong: &mut Wrong) {
     for given in world.node.given() {
-        wrong.unless(given.was_recorded != Some(false), || format!("S9: {} left before it was recorded", given.hash));
+        wrong.unless(given.was_recorded != Some(false), || {
+            format!("S9: {} left before it was recorded", given.hash)
+        });
     }
     for seed in 0..SIGNERS {
         let account = signer(seed).address();
-        let moved = logs(world, json!([TRANSFER, account.into_word()]));
+        let moved = logs(world, &json!([TRANSFER, account.into_word()]));
         wrong.unless(moved.is_empty(), || format!("S11: {account} lost tokens: {moved:?}"));
     }
 }

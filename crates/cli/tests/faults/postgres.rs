@@ -150,14 +150,12 @@ async fn older() {
     let after = Purchase::new(&world, Manner::Normal).await;
     Client::new(&world).buy(&after).await;
     let told = after.last(0);
-    let is_stopped =
-        matches!(told, Some(Answer::Later { .. } | Answer::Pending { transaction: None }));
+    let is_stopped = matches!(told, Some(Answer::Later { .. } | Answer::Pending { transaction: None }));
     assert!(is_stopped, "it does not go on with what it did not write: {told:?}");
     assert_eq!(world.node.count(SEND), sent, "nothing is broadcast");
     facilitator.kill();
     let next = world.start().await;
-    let all: Vec<Arc<Purchase>> =
-        early.purchases.into_iter().chain(late.purchases).chain([after]).collect();
+    let all: Vec<Arc<Purchase>> = early.purchases.into_iter().chain(late.purchases).chain([after]).collect();
     judge(&world, &all).await;
     next.stop().await;
 }

@@ -1,8 +1,6 @@
 //! Several requests and several processes for the same payments (fx-Q1), processes that are told to stop (fx-S1) or die,
 //! and a sending account that is retired (fx-S2).
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tokio::task::JoinSet;
 use tollway_devnet::evm::Mining;
@@ -10,6 +8,7 @@ use tollway_devnet::evm::Mining;
 use crate::load::{self, Answer, Client, Load, Manner, Must, Purchase};
 use crate::matrix::Row;
 use crate::oracle::judge;
+use crate::process::signal;
 use crate::rpc::SEND;
 use crate::world::{Settings, World, signer};
 
@@ -56,7 +55,7 @@ async fn one_of_two(end: End, sent: u64) {
     world.node.until(SEND, sent).await;
     match end {
         End::Told => {
-            crate::world::signal("-TERM", first.id());
+            signal("-TERM", first.id());
             let status = first.ended().await;
             assert!(status.success(), "{status}: {}", world.logs());
         }
@@ -86,7 +85,7 @@ async fn retired(lost: bool, killed: bool) {
     if killed {
         old.kill();
     } else {
-        crate::world::signal("-TERM", old.id());
+        signal("-TERM", old.id());
     }
     old.ended().await;
     asking.await.unwrap();

@@ -1,7 +1,6 @@
 //! A chain that outlives its facilitators, the node between them, and who pays.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,15 +9,13 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall as _, SolStruct as _, sol};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
 use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
 use tollway_evm::ExactPayer;
 use tollway_evm::exact::Domain;
 use tollway_evm::keys::Key;
 use tollway_ledger::{Journal, PostgresLedger, PostgresOptions, SqliteLedger};
 use tollway_protocol::bind::PaymentKey;
-use tollway_protocol::door::{Amount, UnixTime, decimal_u64};
+use tollway_protocol::door::{Amount, UnixTime};
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::PayerScheme as _;
 use tollway_protocol::wire::{Payment, PaymentRequest, Version};
@@ -26,6 +23,7 @@ use tollway_protocol::{Network, Offer, Secret};
 
 use crate::common::tollway;
 use crate::gate::Gate;
+use crate::process::Facilitator;
 use crate::rpc::Node;
 
 /// Longer nothing takes, on a busy machine either.
@@ -357,71 +355,4 @@ pub(crate) fn request(offer: Offer, payload: Object) -> Value {
         unknown: Object::new(),
     };
     serde_json::to_value(PaymentRequest::new(payment, offer)).unwrap()
-}
-
-/// A facilitator that runs.
-pub(crate) struct Facilitator {
-    child: Child,
-    id: u32,
-    address: std::net::SocketAddr,
-}
-
-impl Facilitator {
-    async fn start(mut command: tokio::process::Command, log: &Path) -> Self {
-        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
-        let id = child.id().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = tokio::time::timeout(WITHIN, lines.next_line()).await;
-        let said = || if log.is_file() { std::fs::read_to_string(log).unwrap() } else { String::new() };
-        let Ok(Ok(Some(line))) = first else { panic!("it does not become ready: {first:?}: {}", said()) };
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let url = url::Url::parse(ready["url"].as_str().unwrap()).unwrap();
-        let address = url.socket_addrs(|| None).unwrap()[0];
-        Self { child, id, address }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.id
-    }
-
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.address
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    pub(crate) fn kill(&self) {
-        signal("-KILL", self.id);
-    }
-
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(WITHIN, self.child.wait()).await.expect("it does not end").unwrap()
-    }
-
-    /// Whether it has not ended.
-    pub(crate) fn lives(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Asks it to stop, and has it end in order: it used neither much memory nor many files.
-    pub(crate) async fn stop(mut self) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak: u64 = peak.map_or(0, |kb| decimal_u64(kb.trim().trim_end_matches(" kB")).unwrap());
-        assert!(peak < 300 * 1024, "{peak} kB of memory");
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id)).map_or(0, Iterator::count);
-        assert!(files < 200, "{files} open files");
-        signal("-TERM", self.id);
-        let status = self.ended().await;
-        assert!(status.success(), "{status}");
-    }
-}
-
-pub(crate) fn signal(signal: &str, id: u32) {
-    let done = std::process::Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
-    assert!(done.success(), "kill {signal} {id}");
 }

@@ -34,6 +34,8 @@ pub(crate) struct Engine {
     turn: Mutex<usize>,
     /// Whether the work that no request asks for is being done.
     pub(super) is_tending: AtomicBool,
+    /// Whether this process stops: it takes up nothing more of what others leave.
+    pub(super) is_draining: AtomicBool,
     /// Whether the store failed in a way that leaves open what this process holds.
     pub(super) is_in_doubt: AtomicBool,
 }
@@ -55,6 +57,7 @@ impl Engine {
             watch: Watch::default(),
             turn: Mutex::new(0),
             is_tending: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
         })
     }

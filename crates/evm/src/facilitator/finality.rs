@@ -8,7 +8,7 @@ use tollway_ledger::Ending;
 use tollway_protocol::bind::PaymentKey;
 
 use crate::facilitator::chain::{Chain, Finality};
-use crate::facilitator::engine::Engine;
+use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::payment::Decoded;
 use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
 use crate::facilitator::watch::Told;
@@ -158,9 +158,25 @@ impl Engine {
                 }
             }
         }
+        let lost = self.told_still(lost, &told).await;
         // All at once, before any of them is resumed: a transaction must not look as if it helped nobody.
         self.take_back(&lost).await;
         Ok(all_seen)
+    }
+
+    /// Those of the payments that the ledger has as told here; another process may have settled the others anew.
+    async fn told_still(&self, lost: Vec<PaymentKey>, told: &BTreeMap<PaymentKey, Told>) -> Vec<PaymentKey> {
+        let mut still = Vec::with_capacity(lost.len());
+        for key in lost {
+            let Ok(record) = self.journal.settlement(&key).await else { continue };
+            let now = record.and_then(|record| record.hash).as_deref().and_then(transaction_hash);
+            if now.is_some() && now == told.get(&key).map(|told| told.hash) {
+                still.push(key);
+            } else {
+                self.watch.state.lock().unfinal.remove(&key);
+            }
+        }
+        still
     }
 
     /// Whether the block where it was told is not the chain's any more. That a node denies the receipt is no proof.

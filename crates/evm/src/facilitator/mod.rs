@@ -156,6 +156,8 @@ impl FacilitatorScheme for ExactFacilitator {
 
 impl Engine {
     async fn drain(&self) {
+        // Or it would never end: others leave payments to whoever has an account.
+        self.is_draining.store(true, std::sync::atomic::Ordering::SeqCst);
         self.flights.drained().await;
         self.give_back().await;
     }

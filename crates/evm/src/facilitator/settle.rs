@@ -19,9 +19,12 @@ use crate::facilitator::lane::Lane;
 use crate::facilitator::payment::Terms;
 use crate::facilitator::pilot::Pilot;
 use crate::facilitator::proof::Fate;
+use crate::facilitator::rpc::Receipt;
 use crate::facilitator::send::Unsigned;
 use crate::signature::Signature;
 
+/// How long the record is waited for when the deadline has come.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 impl Job {
@@ -59,9 +62,25 @@ impl Engine {
         };
         let job = Arc::new(Job { payment: decoded, effects: payment.effects().clone() });
         match tokio::time::timeout_at(end, self.begin(payment, &job)).await {
-            Ok(Ok(progress)) => wait(progress, end).await,
+            Ok(Ok(progress)) => match wait(progress, end).await {
+                Outcome::Pending { transaction: None, message } => self.last_look(&job, message).await,
+                outcome => outcome,
+            },
             Ok(Err(outcome)) => outcome,
             Err(_) => pending(self.hash_in_flight(&job)),
+        }
+    }
+
+    /// The deadline has come and no transaction is known here: another process may have one.
+    async fn last_look(&self, job: &Job, message: String) -> Outcome {
+        let read = self.journal.settlement(&job.effects.key);
+        match tokio::time::timeout(LAST_LOOK, read).await {
+            Ok(Ok(Some(record)))
+                if job.payment.by_key && Job::terms_of(&record) == Some(job.payment.terms()) =>
+            {
+                job.ended(&record).unwrap_or(Outcome::Pending { transaction: record.hash, message })
+            }
+            _ => Outcome::Pending { transaction: None, message },
         }
     }
 
@@ -124,19 +143,26 @@ impl Engine {
         let expired = refusal.reason == Reason::Expired;
         let never = Err(Outcome::NotSettled { refusal, transaction: None });
         let known = self.unused.was(payment.key(), &job.payment.terms());
-        if !known || !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))? {
+        if !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))? {
             return never;
         }
         let last = job.effects.window.closes.minus(MIN_REMAINING_SECONDS);
         match self.chain.fate(&job.payment).await.map_err(|e| job.unreachable(&e))? {
+            // A ledger that came back as an older copy does not know what our own accounts have settled.
+            Fate::Paid(receipt) if !known && !self.is_own(&receipt) => never,
             Fate::Paid(_) => match payment.at(last) {
                 Ok(verified) => self.fly(job, None, |pilot| pilot.adopted(verified)),
                 Err(refusal) => Err(Outcome::NotSettled { refusal, transaction: None }),
             },
             Fate::Gone(_) => never,
-            Fate::Untold if expired => never,
+            Fate::Untold if expired || !known => never,
             Fate::Untold => Err(pending(None)),
         }
+    }
+
+    /// Whether the transaction was sent by one of our accounts.
+    fn is_own(&self, receipt: &Receipt) -> bool {
+        receipt.from.is_some_and(|from| self.lanes.iter().any(|lane| lane.address() == from))
     }
 
     /// A payment that was taken before: its first answer, or a place in its settlement.

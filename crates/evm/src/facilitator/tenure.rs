@@ -57,6 +57,9 @@ impl Engine {
     }
 
     async fn serve_once(self: &Arc<Self>, tenure: &mut Tenure) {
+        if self.is_draining.load(Ordering::SeqCst) {
+            return;
+        }
         for (place, lane) in self.lanes.iter().enumerate() {
             if lane.state.lock().is_leased {
                 continue;

@@ -19,6 +19,9 @@ pub(crate) struct Call {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Receipt {
     pub(crate) transaction_hash: B256,
+    /// The account that sent it.
+    #[serde(default)]
+    pub(crate) from: Option<Address>,
     pub(crate) status: U64,
     pub(crate) block_number: U64,
     #[serde(default)]
