@@ -25,8 +25,8 @@ export async function fundedFacilitator(chain) {
 }
 
 /**
- * Runs `pay`, which returns `count` lines {status, body, settlement}, and checks them against the chain: `payTo` grew by
- * `price` for each, in `token`.
+ * Runs `pay`, which returns `count` lines {status, body, settlement}, and checks them against the chain: `payTo` grew
+ * by `price` for each, in `token`.
  */
 export async function assertPaid({ chain, payTo, price = PRICE_ATOMIC, count = COUNT, token, body, pay }) {
   const before = await chain.usdcBalance(payTo, token);

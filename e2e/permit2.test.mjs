@@ -1,5 +1,5 @@
 // Payments through Permit2, by the schemes exact and upto, with and without gas sponsoring: the published SDKs against
-// our binary, each as payer, seller and facilitator. TOLLWAY_BIN says which binary. (erc7710, the third transfer method,
+// our binary, each as payer, seller and facilitator. TOLLWAY_BIN says which binary. (The third transfer method, erc7710,
 // is in no published SDK.)
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
@@ -87,10 +87,11 @@ decimals = 6
 const theirFacilitator = async (command, env = {}) =>
   start(command, { RPC_URL: chain.url, PRIVATE_KEY: await fundedFacilitator(chain), ...env });
 
-/** A seller, and what it has: by scheme the path, who is paid how much, and in which ways it sponsors. */
+/** A seller: where it sells, by path and way of sponsoring; what it charges of upto's ceiling; what it delivers. */
 async function open(name, { url: facilitator }) {
   if (name === "tollway") {
-    const { paid } = await start(tollway("dev", "--json", "--rpc", `${NETWORK}=${chain.url}`, "--facilitator", facilitator));
+    const node = ["--rpc", `${NETWORK}=${chain.url}`];
+    const { paid } = await start(tollway("dev", "--json", ...node, "--facilitator", facilitator));
     // What it declares is what its facilitator has, at one path.
     return { at: { exact: () => paid[2], upto: () => paid[3] }, charge: 30_000n, body: /Lisbon/ };
   }

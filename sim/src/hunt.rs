@@ -23,7 +23,11 @@ const fn mistake(name: &'static str, rule: &'static str, what: &'static str) -> 
 pub const MISTAKES: &[Mistake] = &[
     mistake("s1-pending-is-success", "S1", "a deadline is told as success under the hash that was broadcast"),
     mistake("s2-join-by-key", "S2", "a payment joins a flight of its nonce, whatever its terms"),
-    mistake("s3-second-nonce", "S3", "a payment is sent under a second nonce while the first may be mined"),
+    mistake(
+        "s3-bids-more-under-another-nonce",
+        "S3",
+        "more is bid for a payment under another nonce while the first may be mined",
+    ),
     mistake("s4-any-terms", "S4", "a payment gets the answer of another one with its nonce"),
     mistake("s5-timeout-is-failure", "S5", "a deadline is told as failure"),
     mistake("s6-forgets-the-hash", "S6", "a deadline is told without the transaction"),

@@ -119,6 +119,8 @@ impl Replica {
         let (world, facilitator, replica) = (self.world.clone(), self.facilitator.clone(), self.number);
         let (wish, pulse) = (wish.clone(), self.pulse.clone());
         let (heard, hears) = tokio::sync::oneshot::channel();
+        // Some hang up before they are answered.
+        let is_heard = world.chance.permille(850);
         tokio::spawn(async move {
             pulse.passes().await;
             let Ok(bound) = wish.bound(&facilitator) else { return };
@@ -129,7 +131,8 @@ impl Replica {
             // Those who waited for one settlement are woken in an order by chance: they answer in the order of asking.
             tokio::time::sleep(Duration::from_millis(place)).await;
             pulse.passes().await;
-            world.oracle.lock().answered(&world, &Call { replica, wish: &wish, began }, &outcome);
+            let call = Call { replica, wish: &wish, began, is_heard };
+            world.oracle.lock().answered(&world, &call, &outcome);
             let is_settled = matches!(outcome, tollway_protocol::scheme::Outcome::Settled { .. });
             let _ = heard.send(is_settled);
         });

@@ -1,5 +1,5 @@
-// A buyer built on @x402/fetch. With URL it pays that COUNT times, with PRIVATE_KEY: one JSON line per payment on stdout.
-// Without, it is a server that does the same for each POST of {url, key, count}, and answers with those lines.
+// A buyer built on @x402/fetch. With URL it pays that COUNT times, with PRIVATE_KEY: one JSON line per payment on
+// stdout. Without, it is a server that does the same for each POST of {url, key, count}, and answers with those lines.
 // With RPC_URL it signs what gas sponsoring asks for; SPENDS is a token that it pays with besides the known ones.
 import express from "express";
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from "@x402/fetch";

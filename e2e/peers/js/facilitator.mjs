@@ -1,5 +1,5 @@
-// A facilitator built on @x402/core and @x402/evm (v2 and v1), settling on RPC_URL with PRIVATE_KEY. EXTENSIONS names the
-// gas sponsoring that it does, with a comma between; all of it unless set.
+// A facilitator built on @x402/core and @x402/evm (v2 and v1), settling on RPC_URL with PRIVATE_KEY. EXTENSIONS names
+// the gas sponsoring that it does, with a comma between; all of it unless set.
 import express from "express";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";

@@ -18,6 +18,8 @@ pub struct Call<'a> {
     pub wish: &'a Wish,
     /// When it came, in milliseconds.
     pub began: u64,
+    /// Whether the caller waited for the answer.
+    pub is_heard: bool,
 }
 
 impl Oracle {
@@ -25,8 +27,11 @@ impl Oracle {
     pub fn answered(&mut self, world: &World, call: &Call<'_>, outcome: &Outcome) {
         self.canon.follow(&world.land);
         world.trace.note(&format!("r{} answers {}: {outcome:?}", call.replica, call.wish.transfer.nonce));
-        self.names(world, call, outcome);
         *self.open.entry(call.wish.key.clone()).or_default() -= 1;
+        if !call.is_heard {
+            return;
+        }
+        self.names(world, call, outcome);
         match outcome {
             Outcome::Settled { transaction } => self.told_settled(world, call, transaction),
             Outcome::NotSettled { refusal, .. } => {

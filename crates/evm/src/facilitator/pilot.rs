@@ -265,7 +265,7 @@ impl Pilot {
         for attempt in attempts.iter().filter(|attempt| attempt.block.is_none()) {
             let lane = self.lane_of(&attempt.transaction.signer)?;
             let spent = self.engine.chain.rpc.nonce(lane.address()).await.ok()?;
-            if spent <= attempt.transaction.nonce && !attempt.replaced && !crate::bug::on("s3-second-nonce") {
+            if spent <= attempt.transaction.nonce && !attempt.replaced {
                 // It can still be mined: whoever has the account follows it.
                 return Some(Step::Elsewhere);
             }

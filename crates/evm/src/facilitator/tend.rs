@@ -162,7 +162,8 @@ impl Engine {
         let held = lane.lease.lock().await;
         let mut held = self.leased(lane, held).await.ok()??;
         let lease = held.as_ref()?;
-        let (hash, signed) = plan.sign(&lane.key, self.chain.chain_id, nonce)?;
+        let other = lane.state.lock().next.filter(|_| crate::bug::on("s3-bids-more-under-another-nonce"));
+        let (hash, signed) = plan.sign(&lane.key, self.chain.chain_id, other.unwrap_or(nonce))?;
         let again = {
             let state = lane.state.lock();
             let members = state.sent.get(&nonce).map(|sent| sent.members.as_slice()).unwrap_or_default();
