@@ -27,6 +27,8 @@ enum Later {
     Calm,
     /// A payment is sent again.
     Resend(usize),
+    /// A payer signs another payment with the nonce of an earlier one.
+    Twin(usize),
 }
 
 /// The payments so far, and what is to come.
@@ -78,6 +80,10 @@ impl Deeds {
                 }
                 Later::Calm => run.world.weather.set_sea(Sea { slow: 3, ..Sea::default() }),
                 Later::Resend(at) => self.send(run, at),
+                Later::Twin(at) => {
+                    self.twin(run, at);
+                    self.send(run, self.wishes.len() - 1);
+                }
                 Later::Restart(_) | Later::GoOn(_) => {}
             }
         }
@@ -120,7 +126,9 @@ impl Deeds {
         if run.world.chance.permille(300) {
             self.plan(run, 3_000, 20_000, Later::Resend(at));
         }
-        if run.plan.has(Trouble::Payers) && run.world.chance.permille(400) {
+        if run.plan.has(Trouble::Payers) && run.world.chance.permille(200) {
+            self.plan(run, 0, 6_000, Later::Twin(at));
+        } else if run.plan.has(Trouble::Payers) && run.world.chance.permille(400) {
             let (payer, wish) = &self.wishes[at];
             let cancel = Later::Cancel(*payer, wish.transfer.nonce);
             self.plan(run, 50, 3_000, cancel);

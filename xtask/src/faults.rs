@@ -19,6 +19,7 @@ type Cell = (String, Option<String>);
 /// Runs every cell, and writes down what came out before it says whether all passed.
 pub(crate) fn run(filter: &[&str]) -> Result<()> {
     tools::install(&["cargo-nextest"])?;
+    tools::system()?;
     let results = shell::target().join("faults");
     // What an earlier run left.
     let _ = std::fs::remove_dir_all(&results);

@@ -3,6 +3,7 @@
 
 mod disk;
 mod journal;
+mod leases;
 mod look;
 mod sign;
 mod tables;

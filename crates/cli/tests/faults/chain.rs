@@ -194,7 +194,7 @@ fn spoil(world: &World, payment: &Signed, by: Spoiled) {
 }
 
 /// The call that makes the payment, as anyone may make it.
-fn submission(payment: &Signed) -> Vec<u8> {
+pub(crate) fn submission(payment: &Signed) -> Vec<u8> {
     let payload: Object = serde_json::from_value(payment.body["paymentPayload"]["payload"].clone()).unwrap();
     let signed = Authorization::decode(&payload).unwrap().transfer;
     Eip3009::transferWithAuthorization_1Call {

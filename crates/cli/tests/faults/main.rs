@@ -17,6 +17,7 @@ mod node;
 mod oracle;
 mod postgres;
 mod process;
+mod proven;
 mod replicas;
 mod rpc;
 mod whole;

@@ -79,7 +79,7 @@ pub(crate) async fn settle_down(world: &World, purchases: &[Arc<Purchase>]) {
     }
     crate::load::ended(asking).await;
     world.chain.set_mining(Mining::Auto).unwrap();
-    world.chain.request("anvil_mine", &json!([world.settings.finality + 70])).unwrap();
+    world.chain.request("anvil_mine", &json!([world.settings.finality + 2])).unwrap();
 }
 
 /// What is wrong, collected.

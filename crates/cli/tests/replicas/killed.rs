@@ -47,10 +47,10 @@ async fn fa03_two_replicas_on_one_postgres_killed_twenty_times_lose_nothing_and_
     let load = Load::begin(&world, BUYERS, MIX);
     load.until_more(BUYERS).await;
     for _ in 0..KILLS {
-        random.moment(1500).await;
+        random.moment(1200).await;
         let place = usize::from(random.below(2) == 1);
         replicas[place].take().unwrap().kill().await;
-        random.moment(400).await;
+        random.moment(300).await;
         replicas[place] = Some(world.start(place).await);
     }
     load.until_more(BUYERS).await;

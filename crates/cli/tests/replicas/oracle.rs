@@ -20,7 +20,7 @@ struct Transfer {
     block: u64,
 }
 
-fn logs(world: &World, topics: Value) -> Vec<Value> {
+fn logs(world: &World, topics: &Value) -> Vec<Value> {
     let filter = json!([{ "address": world.deployment.usdc, "fromBlock": "0x0", "toBlock": "latest", "topics": topics }]);
     world.chain.request("eth_getLogs", &filter).unwrap().as_array().unwrap().clone()
 }
@@ -36,7 +36,7 @@ fn number(value: &Value) -> u64 {
 /// Every transfer to the seller, by payer and value, which no two payments share.
 fn transfers(world: &World) -> BTreeMap<(Address, u64), Vec<Transfer>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for log in logs(world, json!([TRANSFER, null, world.seller.into_word()])) {
+    for log in logs(world, &json!([TRANSFER, null, world.seller.into_word()])) {
         let payer = Address::from_word(word(&log["topics"][1]));
         let value = U256::from_be_bytes(word(&log["data"]).0).to();
         let transfer =
@@ -49,7 +49,7 @@ fn transfers(world: &World) -> BTreeMap<(Address, u64), Vec<Transfer>> {
 /// How often each authorization was used.
 fn uses(world: &World) -> BTreeMap<(B256, B256), usize> {
     let mut all = BTreeMap::new();
-    for log in logs(world, json!([USED])) {
+    for log in logs(world, &json!([USED])) {
         *all.entry((word(&log["topics"][1]), word(&log["topics"][2]))).or_default() += 1;
     }
     all
