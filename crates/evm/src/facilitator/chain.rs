@@ -325,7 +325,7 @@ impl Chain {
         for Token { address, asset, domain } in self.tokens.values() {
             let Some(domain) = domain else { continue };
             let input = Eip3009::DOMAIN_SEPARATORCall {}.abi_encode().into();
-            let call = Call { from: None, to: *address, input, gas: None };
+            let call = Call { from: None, to: Some(*address), input, gas: None };
             match self.rpc.call(&call).await {
                 Ok(bytes) if bytes.len() == 32 && bytes[..] != domain.0[..] => tracing::warn!(
                     network = %self.config.network, asset = asset.address,

@@ -9,6 +9,7 @@ use tollway_protocol::{Reason, Refusal};
 
 use crate::abi::{Eip2612, Eip3009, MULTICALL3, Multicall3};
 use crate::facilitator::chain::Chain;
+use crate::facilitator::codes;
 use crate::facilitator::diagnose::{Revert, Seen, diagnose};
 use crate::facilitator::payment::{Decoded, Way};
 use crate::facilitator::rpc::{Ask, Call, Given, RpcError};
@@ -62,7 +63,7 @@ impl Chain {
 
     pub(super) fn simulation(&self, to: Address, input: Vec<u8>) -> Call {
         let gas = self.config.gas_cap.saturating_add(READS_GAS);
-        Call { from: None, to, input: input.into(), gas: Some(U64::from(gas)) }
+        Call { from: None, to: Some(to), input: input.into(), gas: Some(U64::from(gas)) }
     }
 
     pub(super) async fn look_at_one(&self, payment: &Decoded) -> Result<Seen, RpcError> {
@@ -73,7 +74,7 @@ impl Chain {
     /// What the chain says of each, in their order: all is read before anything is simulated.
     pub(super) async fn look_at_once(&self, payments: &[Decoded]) -> Result<Vec<Seen>, RpcError> {
         let mut asks = vec![Ask::call(&self.shared_call(payments))];
-        asks.extend(payments.iter().map(|payment| Ask::code(payment.payer())));
+        asks.push(codes::ask(&payments.iter().map(Decoded::payer).collect::<Vec<_>>()));
         for payment in payments {
             asks.extend(self.own_simulation(payment).map(|call| Ask::call(&call)));
             asks.extend(sponsor::asks(payment));
@@ -86,10 +87,10 @@ impl Chain {
         if let Some(time) = results.next().as_ref().and_then(value) {
             self.saw_block_at(time.saturating_to());
         }
+        let codes = codes::answered(next()?, payments.len())?.ok_or(GARBLED)?;
         let mut all = Vec::with_capacity(payments.len());
-        for payment in payments {
+        for (payment, has_code) in payments.iter().zip(codes) {
             let words = payment.reads().iter().map(|_| results.next().as_ref().and_then(value)).collect();
-            let has_code = !next()?.read::<Bytes>()?.is_empty();
             all.push(Seen { words, has_code, transferred: Ok(()), approval: None });
         }
         for (payment, seen) in payments.iter().zip(&mut all) {
@@ -130,7 +131,7 @@ impl Chain {
     fn own_simulation(&self, payment: &Decoded) -> Option<Call> {
         let from = payment.sender()?;
         let (to, input) = payment.transfer_call();
-        Some(Call { from: Some(from), to, input, gas: Some(U64::from(self.config.gas_cap)) })
+        Some(Call { from: Some(from), to: Some(to), input, gas: Some(U64::from(self.config.gas_cap)) })
     }
 
     /// Without Multicall3.

@@ -73,7 +73,7 @@ impl Engine {
         let (to, input) = job.payment.submission(deployed);
         // A payer's code is not to keep the node busy with more than we would pay for.
         let most = U64::from(self.chain.config.gas_cap);
-        let call = Call { from: Some(lane.address()), to, input: input.clone(), gas: Some(most) };
+        let call = Call { from: Some(lane.address()), to: Some(to), input: input.clone(), gas: Some(most) };
         let estimate = match self.chain.rpc.estimate(&call).await {
             Ok(gas) => gas,
             Err(RpcError::Refused { message, .. }) => {

@@ -23,6 +23,7 @@ use tollway_protocol::Secret;
 use url::Url;
 
 use crate::facilitator::engine::Engine;
+use crate::facilitator::lane::Lane;
 
 /// The longest message that is read, in bytes: a head has one or two thousand.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -35,6 +36,8 @@ const SILENT_BLOCKS: u32 = 10;
 /// How much longer the watcher rests while heads are announced, and how long at most.
 const RESTS: u32 = 8;
 const LONGEST_REST: Duration = Duration::from_secs(4);
+/// For so many looks a transaction is new: the pauses between them double, up to the poll interval.
+const NEW_FOR: u32 = 5;
 
 /// Where heads are announced. The URL may hold credentials: it is in no text of ours, and the request is reqwest's,
 /// whose own log names the host only.
@@ -218,15 +221,26 @@ impl Engine {
     }
 
     /// How long the watcher rests after a look, while something is on its way. Shorter if the node that was asked
-    /// could not answer, or doesn't have the block yet that was announced.
+    /// could not answer, or doesn't have the block yet that was announced; shorter, too, while a transaction is new
+    /// and nothing is announced: a chain may mine it at once.
     pub(super) fn rest(&self, looked: bool) -> Duration {
         let (poll, heads) = (self.chain.config.poll, &self.watch.heads);
-        if !looked || !heads.is_subscribed.load(Ordering::SeqCst) {
+        if !looked {
             return poll;
+        }
+        if !heads.is_subscribed.load(Ordering::SeqCst) {
+            let age = self.newest_looks().map_or(NEW_FOR, |looks| looks.min(NEW_FOR));
+            return poll / 2_u32.saturating_pow(NEW_FOR.saturating_sub(age));
         }
         let announced = *heads.last.lock();
         let is_behind = announced.is_some() && announced != self.watch.state.lock().head;
         if is_behind { poll } else { poll.max(poll.saturating_mul(RESTS).min(LONGEST_REST)) }
+    }
+
+    /// How often the chain was looked at since the newest transaction left.
+    fn newest_looks(&self) -> Option<u32> {
+        let least = |lane: &Arc<Lane>| lane.state.lock().sent.values().map(|sent| sent.looks).min();
+        self.lanes.iter().filter_map(least).min()
     }
 
     /// A head was announced.

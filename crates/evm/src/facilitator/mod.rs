@@ -3,6 +3,7 @@
 mod audit;
 mod chain;
 mod check;
+mod codes;
 mod decode;
 mod diagnose;
 mod engine;

@@ -101,7 +101,7 @@ impl Pilot {
     async fn way_to_allowance(&self, approval: &ApprovalTransaction) -> Result<Way, RpcError> {
         let chain = &self.engine.chain;
         let allowance = Eip2612::allowanceCall { owner: approval.signer, spender: PERMIT2 }.abi_encode();
-        let call = Call { from: None, to: self.job.payment.token, input: allowance.into(), gas: None };
+        let call = Call { from: None, to: Some(self.job.payment.token), input: allowance.into(), gas: None };
         let asks = [
             Ask::call(&call),
             Ask::nonce(approval.signer),

@@ -35,7 +35,7 @@ pub(super) fn asks(payment: &Decoded) -> Vec<Ask> {
     let payer = approval.signer;
     let input = approval.input();
     let gas = Some(U64::from(approval.gas_limit));
-    let call = Call { from: Some(payer), to: payment.token, input, gas };
+    let call = Call { from: Some(payer), to: Some(payment.token), input, gas };
     vec![Ask::call(&call), Ask::nonce(payer), Ask::balance(payer), Ask::head()]
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Call {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<Address>,
-    pub(crate) to: Address,
+    /// Without it, `input` creates a contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<Address>,
     #[serde(rename = "data")]
     pub(crate) input: Bytes,
     #[serde(skip_serializing_if = "Option::is_none")]
