@@ -30,7 +30,7 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     mistake("s4-any-terms", "S4", "a payment gets the answer of another one with its nonce"),
     mistake("s5-timeout-is-failure", "S5", "a deadline is told as failure"),
-    mistake("s6-forgets-the-hash", "S6", "a deadline is told without the transaction"),
+    mistake("s6-forgets-the-hash", "S6", "whoever asks again is told without the transaction"),
     mistake("s7-verify-takes", "S7", "verification takes the payment for settlement"),
     mistake("s8-skips-a-nonce", "S8", "every other nonce is left out"),
     mistake("s8-nonce-from-chain", "S8", "the next nonce is what the node says, and the store does not mind"),

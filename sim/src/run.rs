@@ -27,6 +27,8 @@ const REPLICAS: usize = 2;
 const REST: u64 = 300;
 /// Seconds in which a fresh payment has to be settled in fair weather.
 const FRESH: u64 = 40;
+/// Blocks after which gas costs what it does in fair weather.
+const FAIR_BLOCKS: u64 = 3;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -171,11 +173,13 @@ impl Run {
     async fn fresh(&mut self) {
         let world = self.world.clone();
         let Some(purse) = self.purses.last() else { return };
-        let budget: u64 = world.tables.lock().txs.iter().map(|tx| tx.counted).sum();
-        if budget * 2 > self.plan.gas_gwei {
-            return;
-        }
+        // So that gas is cheap by then: what is bid for dear gas may be more than what is left of the budget.
+        tokio::time::sleep(Duration::from_millis(self.plan.block * FAIR_BLOCKS)).await;
         for number in 0..self.replicas.len() {
+            let budget: u64 = world.tables.lock().txs.iter().map(|tx| tx.counted).sum();
+            if budget * 2 > self.plan.gas_gwei {
+                return;
+            }
             let wish = self.wish(purse, 0);
             let replica = &self.replicas[number];
             let heard = replica.settle(&wish, Duration::from_secs(FRESH)).await;

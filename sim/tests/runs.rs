@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tollway_sim::hunt::{MISTAKES, hunt};
 use tollway_sim::{Report, run};
 
-/// How many fresh seeds are run.
-const FRESH: u64 = 100;
+/// The seeds that are run each time: the same ones, so that what a change breaks is the change's. Fresh ones are the
+/// binary's.
+const SEEDS: std::ops::Range<u64> = 5_000_000..5_000_100;
 
 /// Says of a broken run how to see it again.
 fn told(report: &Report) -> String {
@@ -40,11 +41,8 @@ fn run_all(seeds: &[u64]) {
 }
 
 #[test]
-fn s01_to_s11_v1_v3_hold_in_runs_that_nobody_has_seen() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let base = (u64::from(now.subsec_nanos()) << 24) ^ now.as_secs();
-    println!("{FRESH} seeds from {base}");
-    run_all(&(0..FRESH).map(|n| base.wrapping_add(n)).collect::<Vec<_>>());
+fn s01_to_s11_v1_v3_hold_in_a_hundred_runs() {
+    run_all(&SEEDS.collect::<Vec<_>>());
 }
 
 #[test]

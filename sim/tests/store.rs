@@ -83,6 +83,9 @@ impl Journal for Whole {
     async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError> {
         Journal::open(&self.0, network).await
     }
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+        self.0.unfinal(network, block).await
+    }
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         self.0.take_over(network, limit).await
     }

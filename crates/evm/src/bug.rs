@@ -45,9 +45,6 @@ pub(crate) fn told(
             let refusal = Refusal::new(Reason::TransactionFailed, "no receipt in time");
             Some(Outcome::NotSettled { refusal, transaction: None })
         }
-        (None, _) if on("s6-forgets-the-hash") => {
-            Some(Outcome::Pending { transaction: None, message: String::new() })
-        }
         (outcome, _) => outcome,
     }
 }

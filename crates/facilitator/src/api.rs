@@ -39,15 +39,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::error_handling::HandleErrorLayer;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
-use tower::timeout::TimeoutLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use client::Proxies;
@@ -72,9 +69,14 @@ pub struct Limits {
     pub concurrency: usize,
 }
 
+impl Limits {
+    const DEFAULT: Self =
+        Self { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 }
+        Self::DEFAULT
     }
 }
 
@@ -84,6 +86,10 @@ type LedgerCheck = dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + S
 pub struct Api {
     registry: Arc<Registry>,
     limits: Limits,
+    /// A permit for each payment that may be answered at a time.
+    turns: Semaphore,
+    /// A permit for each look-up in the ledger at a time.
+    lookups: Semaphore,
     ledger: Option<Box<LedgerCheck>>,
     metrics: Option<PrometheusHandle>,
     keys: Option<Keys>,
@@ -97,7 +103,9 @@ impl Api {
     pub const fn new(registry: Arc<Registry>) -> Self {
         Self {
             registry,
-            limits: Limits { body_bytes: 64 * 1024, body_read: Duration::from_secs(15), concurrency: 256 },
+            limits: Limits::DEFAULT,
+            turns: Semaphore::const_new(Limits::DEFAULT.concurrency),
+            lookups: Semaphore::const_new(LOOKUPS),
             ledger: None,
             metrics: None,
             keys: None,
@@ -108,8 +116,9 @@ impl Api {
 
     /// Other limits.
     #[must_use]
-    pub const fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.turns = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
         self
     }
 
@@ -154,30 +163,15 @@ impl Api {
 
     /// The router, to be served or nested.
     pub fn router(self) -> Router {
-        // Beyond the registry's own deadlines: nothing should ever get there.
-        let patience =
-            self.registry.settle_within().saturating_add(self.limits.body_read).saturating_add(SLACK);
-        let bounded = ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(payments::overrun))
-            .layer(LoadShedLayer::new())
-            .layer(GlobalConcurrencyLimitLayer::new(self.limits.concurrency))
-            .layer(TimeoutLayer::new(patience));
-        let api = Arc::new(self);
-        let keyed = || from_fn_with_state(api.clone(), guard::key);
-        let payments = Router::new()
+        // One layer for all: each costs a request boxes of its own.
+        let around = ServiceBuilder::new()
+            .layer(from_fn(observe::observe))
+            .layer(CatchPanicLayer::custom(answer::panicked));
+        Router::new()
             .route("/verify", post(payments::verify))
             .route("/settle", post(payments::settle))
-            .route_layer(bounded)
-            .route_layer(keyed());
-        let lookups = Router::new()
             .route("/settlements/{*key}", get(lookup::settlement))
-            .route_layer(GlobalConcurrencyLimitLayer::new(LOOKUPS))
-            .route_layer(keyed());
-        Router::new()
-            .merge(payments)
-            .merge(lookups)
             .route("/supported", get(care::supported))
-            .route_layer(from_fn_with_state(api.clone(), guard::client))
             .route("/", get(care::index))
             .route("/openapi.json", get(openapi::serve))
             .route("/healthz", get(care::healthz))
@@ -185,12 +179,10 @@ impl Api {
             .route("/metrics", get(care::metrics))
             .fallback(answer::no_such_path)
             .method_not_allowed_fallback(answer::wrong_method)
-            .layer(CatchPanicLayer::custom(answer::panicked))
-            .layer(axum::middleware::from_fn(observe::observe))
-            .with_state(api)
+            .layer(around)
+            .with_state(Arc::new(self))
     }
 }
 
 /// Look-ups in the ledger at a time; more wait.
 const LOOKUPS: usize = 16;
-const SLACK: Duration = Duration::from_secs(5);

@@ -13,8 +13,10 @@
 //! reason table's core code. Every label has few values: networks and schemes that are not served
 //! count as `other`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use metrics::{Gauge, SharedString};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tollway_protocol::{Code, Reason};
 
@@ -66,15 +68,20 @@ impl Operation {
 /// One payment's way through an operation.
 pub(crate) struct Meter {
     operation: Operation,
-    network: String,
-    scheme: String,
+    network: SharedString,
+    scheme: SharedString,
     started: Instant,
 }
 
 impl Meter {
     pub(crate) fn start(operation: Operation, served: Option<(&str, &str)>) -> Self {
         let (scheme, network) = served.unwrap_or(("other", "other"));
-        Self { operation, network: network.to_owned(), scheme: scheme.to_owned(), started: Instant::now() }
+        let shared = |text: &str| SharedString::from_shared(Arc::from(text));
+        Self { operation, network: shared(network), scheme: shared(scheme), started: Instant::now() }
+    }
+
+    pub(crate) fn network(&self) -> &str {
+        &self.network
     }
 
     pub(crate) fn finish(self, outcome: &'static str, reason: &'static str) {
@@ -90,18 +97,19 @@ impl Meter {
 }
 
 /// Counts as in flight until dropped.
-pub(crate) struct InFlight(Operation);
+pub(crate) struct InFlight(Gauge);
 
 impl InFlight {
     pub(crate) fn new(operation: Operation) -> Self {
-        metrics::gauge!(IN_FLIGHT, "operation" => operation.name()).increment(1.0);
-        Self(operation)
+        let gauge = metrics::gauge!(IN_FLIGHT, "operation" => operation.name());
+        gauge.increment(1.0);
+        Self(gauge)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT, "operation" => self.0.name()).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }
 

@@ -61,13 +61,13 @@ impl Registry {
     ///
     /// The work is not the caller's: it goes on when the returned future is dropped.
     pub async fn settle_by(&self, request: &PaymentRequest, deadline: Duration) -> Settlement {
-        self.settle_for(request, deadline, &Caller::default()).await
+        self.settle_for(request.clone(), deadline, &Caller::default()).await
     }
 
     /// [`Registry::settle_by`] for a caller whom screening may know.
     pub async fn settle_for(
         &self,
-        request: &PaymentRequest,
+        request: PaymentRequest,
         deadline: Duration,
         caller: &Caller,
     ) -> Settlement {
@@ -75,7 +75,7 @@ impl Registry {
     }
 
     /// Like [`Facilitator::verify`], for a caller whom screening may know.
-    pub async fn verify_for(&self, request: &PaymentRequest, caller: &Caller) -> Verdict {
+    pub async fn verify_for(&self, request: PaymentRequest, caller: &Caller) -> Verdict {
         way::verify(self, request, caller).await
     }
 
@@ -132,7 +132,7 @@ impl Registry {
 #[async_trait]
 impl Facilitator for Registry {
     async fn verify(&self, request: &PaymentRequest) -> Result<Verdict, FacilitatorError> {
-        Ok(self.verify_for(request, &Caller::default()).await)
+        Ok(self.verify_for(request.clone(), &Caller::default()).await)
     }
 
     async fn settle(&self, request: &PaymentRequest) -> Result<Settlement, FacilitatorError> {

@@ -324,6 +324,13 @@ pub trait Journal: Send + Sync {
     /// [`LedgerError`].
     async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError>;
 
+    /// What is settled on `network` in blocks up to `block` and is not final: what [`Journal::finalize`] would make final.
+    /// Oldest first, whoever told it.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError>;
+
     /// Takes over at most `limit` unfinished settlements on `network` that nobody holds, oldest first; not those whose
     /// latest transaction is of an account that another live process has leased. Gives their records, as they are then.
     ///

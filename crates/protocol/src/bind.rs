@@ -24,7 +24,11 @@ impl PaymentKey {
         let mut key = network.as_str().to_owned();
         for part in parts {
             key.push('/');
-            key.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+            if part.contains(['%', '/']) {
+                key.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+            } else {
+                key.push_str(part);
+            }
         }
         Self(key)
     }
@@ -150,11 +154,10 @@ fn mismatch_besides(
     accepted: &Offer,
     amount: Option<(Reason, &'static str)>,
 ) -> Option<(Reason, &'static str)> {
-    let same_address =
-        |a: &str, b: &str| match (Address::on(&offer.network, a), Address::on(&offer.network, b)) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => a == b,
-        };
+    let same_address = |a: &str, b: &str| {
+        let on = |text| Address::on(&offer.network, text).ok();
+        a == b || on(a).is_some_and(|a| Some(a) == on(b))
+    };
     if offer.scheme != accepted.scheme {
         Some((Reason::SchemeMismatch, "scheme"))
     } else if offer.network != accepted.network {

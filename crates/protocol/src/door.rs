@@ -123,8 +123,8 @@ impl Address {
         let wrong = || DoorError::NotAddress(network.namespace().to_owned());
         match network.namespace() {
             "eip155" => {
-                let bytes = hex_array::<20>(text).map_err(|_| wrong())?;
-                Ok(Self(format!("0x{}", hex::encode(bytes))))
+                hex_array::<20>(text).map_err(|_| wrong())?;
+                Ok(Self(text.to_ascii_lowercase()))
             }
             "solana" => {
                 let base58 = |b: &u8| b.is_ascii_alphanumeric() && !matches!(b, b'0' | b'O' | b'I' | b'l');

@@ -84,12 +84,11 @@ impl Oracle {
     /// happened: that replica did not take it then.
     fn told_failed(&mut self, world: &World, call: &Call<'_>, is_terminal: bool) {
         let key = &call.wish.key;
-        let is_alone = self.open.get(key).copied().unwrap_or(0) == 0;
         let state = world.tables.lock().rows.get(key).map(|row| row.state);
         let is_ours = |birth: &super::Birth| birth.transfer == call.wish.transfer;
         let Some(birth) = self.births.get(key).filter(|birth| is_ours(birth)).cloned() else { return };
         let by_another = birth.millis >= call.began && birth.replica != call.replica;
-        let by_this = birth.millis >= call.began && birth.replica == call.replica && is_alone;
+        let by_this = birth.millis >= call.began && birth.replica == call.replica && birth.calls == 1;
         let is_wrong = if is_terminal { !by_another } else { by_this };
         if state.is_some_and(|state| state != JournalState::Failed) && is_wrong {
             self.breaks(world, "S5", format!("{key} is told to have failed, and is {state:?}"));
@@ -111,7 +110,9 @@ impl Oracle {
         };
         let Some(hash) = hash else {
             let is_fair = world.hurt[call.replica].load(Ordering::Relaxed) < call.began;
-            if is_fair && is_ours && !may_be_silent && self.named.contains_key(key) {
+            // Who was asked before another replica took it may have answered before.
+            let knows = |(millis, replica): &(u64, usize)| *millis < call.began || *replica == call.replica;
+            if is_fair && is_ours && !may_be_silent && self.named.get(key).is_some_and(knows) {
                 self.breaks(world, "S6", format!("{key} had a transaction, now it has none"));
             }
             return;
@@ -130,7 +131,7 @@ impl Oracle {
             self.breaks(world, "S6", format!("{key} is said to be in {hash}, which is not about it"));
         }
         if is_ours {
-            self.named.entry(key.clone()).or_default().insert(hash.clone());
+            self.named.entry(key.clone()).or_insert((world.millis(), call.replica));
         }
     }
 }

@@ -3,7 +3,7 @@
 use alloy_primitives::U256;
 use tollway_ledger::JournalState;
 
-use super::Oracle;
+use super::{Birth, Oracle};
 use crate::purse::SELLERS;
 use crate::world::{World, network};
 
@@ -74,6 +74,11 @@ impl Oracle {
                 (JournalState::Settled, paid) => {
                     wrong.push(("S11", format!("{key} is settled in {:?}, on chain in {paid:?}", row.hash)));
                 }
+                // It waited in a queue when all else had come to rest, and is made but not told yet.
+                (state, Some(paid)) if !matches!(state, JournalState::Failed | JournalState::Settled) => {
+                    let place = SELLERS.iter().position(|(seller, _)| *seller == t.to);
+                    sums[place.unwrap()] += paid.value;
+                }
                 (JournalState::Failed, Some(paid)) if !self.canon.shaken.contains(&id) => {
                     wrong.push(("S5", format!("{key} has failed, and is paid in {}", paid.hash)));
                 }
@@ -81,8 +86,10 @@ impl Oracle {
             }
         }
         for paid in self.canon.paid.values() {
-            let known = self.births.iter().any(|(key, birth)| {
-                (birth.transfer.from, birth.transfer.nonce) == paid.id && tables.rows.contains_key(key)
+            // A payer may sign two payments with one nonce; the row tells of one of them only.
+            let known = self.births.iter().any(|(key, Birth { transfer: t, .. })| {
+                let is_it = (t.from, t.nonce) == paid.id && t.to == paid.to && t.value == paid.value;
+                is_it && tables.rows.contains_key(key)
             });
             let is_ours = self.limits.signers.contains(&paid.sender);
             if is_ours && !known {

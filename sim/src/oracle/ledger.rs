@@ -4,11 +4,14 @@ use alloy_primitives::Address;
 use tollway_evm::exact::Authorization;
 use tollway_ledger::JournalState;
 use tollway_protocol::bind::PaymentKey;
+use tollway_protocol::door::UnixTime;
 use tollway_protocol::wire::PaymentRequest;
 
 use super::{Birth, Oracle, Shadow};
 use crate::store::{Row, Tables, Tx};
 use crate::world::{World, network};
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 impl Oracle {
     /// A call of `replica`'s was executed.
@@ -35,7 +38,7 @@ impl Oracle {
                     let was = was.clone();
                     self.moved(world, key, &was, &now);
                 }
-                None => self.born(world, replica, key, row),
+                None => self.born(world, &tables, replica, key, row),
             }
             world.trace.note(&format!("   {key} {:?} {:?} final {}", now.state, now.hash, now.is_final));
             self.ended(world, key, &now);
@@ -47,16 +50,20 @@ impl Oracle {
         self.txs = tables.txs.len();
     }
 
-    fn born(&mut self, world: &World, replica: usize, key: &PaymentKey, row: &Row) {
+    fn born(&mut self, world: &World, tables: &Tables, replica: usize, key: &PaymentKey, row: &Row) {
         let request: PaymentRequest = serde_json::from_str(&row.request).unwrap();
         let transfer = Authorization::decode(&request.payment_payload.payload).unwrap().transfer;
-        self.births.insert(key.clone(), Birth { millis: world.millis(), replica, transfer });
+        let calls = self.open.get(key).copied().unwrap_or(0);
+        self.births.insert(key.clone(), Birth { millis: world.millis(), replica, calls, transfer });
         if self.only_verified.contains(key) {
             self.breaks(world, "S7", format!("{key} was taken though it was only verified"));
         }
         let (asked, _) = self.asked.get(key).copied().unwrap_or_default();
         let before = self.reverts.get(&row.payer).map_or(0, |at| at.iter().filter(|at| **at < asked).count());
-        if before as u64 >= self.limits.reverts {
+        // A process with a wrong clock counts the reverts of another day.
+        let since = UnixTime(row.created.0.saturating_sub(DAY_SECONDS));
+        let counted = tables.reverts(&network(), &row.payer, since);
+        if (before as u64).min(counted) >= self.limits.reverts {
             self.breaks(world, "S11", format!("{key} was taken after {before} reverts of its payer"));
         }
     }
@@ -65,7 +72,7 @@ impl Oracle {
         let payers: std::collections::BTreeSet<_> =
             tables.rows.values().map(|row| row.payer.clone()).collect();
         for payer in payers {
-            let count = tables.reverts(&network(), &payer, tollway_protocol::door::UnixTime(0));
+            let count = tables.reverts(&network(), &payer, UnixTime(0));
             let times = self.reverts.entry(payer).or_default();
             times.resize(usize::try_from(count).unwrap(), world.millis());
         }
@@ -165,6 +172,13 @@ impl Oracle {
             let place = nonces.entry((&other.signed.signer, other.signed.nonce)).or_default();
             place.0 = place.0.max(other.bid);
             place.1 = place.1.or(other.mined.map(|(_, fee)| fee));
+        }
+        let same =
+            |other: &&Tx| other.signed.signer == tx.signed.signer && other.signed.nonce == tx.signed.nonce;
+        let before = tables.txs.iter().take_while(|other| other.signed.hash != tx.signed.hash);
+        if before.filter(same).any(|other| other.bid >= tx.bid) {
+            // It takes another's place and can't cost more; a reorg may have brought back more bids than the day has.
+            return;
         }
         let all: u64 = nonces.values().map(|(bid, fee)| fee.unwrap_or(*bid)).sum();
         if all.saturating_sub(tx.bid) >= self.limits.gas_gwei {

@@ -51,6 +51,8 @@ struct Shadow {
 pub(crate) struct Birth {
     pub(crate) millis: u64,
     pub(crate) replica: usize,
+    /// How many calls for it were open then: of one alone it is known that it was the cause.
+    pub(crate) calls: i64,
     pub(crate) transfer: TransferWithAuthorization,
 }
 
@@ -66,8 +68,8 @@ pub struct Oracle {
     txs: usize,
     births: BTreeMap<PaymentKey, Birth>,
     settled: BTreeSet<(PaymentKey, String)>,
-    /// The transactions that answers named.
-    named: BTreeMap<PaymentKey, BTreeSet<String>>,
+    /// When an answer first named a payment's transaction, and whose answer that was.
+    named: BTreeMap<PaymentKey, (u64, usize)>,
     /// What each transfer was delivered for.
     delivered: BTreeMap<(Id, B256), (Address, U256)>,
     only_verified: BTreeSet<PaymentKey>,

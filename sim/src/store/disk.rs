@@ -16,6 +16,9 @@ use super::Process;
 use crate::life::{Life, Pulse};
 use crate::world::World;
 
+/// Milliseconds that a call may take in fair weather.
+const SLOW: u64 = 100;
+
 /// A replica's way to the store.
 pub struct Disk {
     world: Arc<World>,
@@ -47,6 +50,10 @@ impl Disk {
         let (world, who) = (&self.world, self.replica);
         self.pulse.passes().await;
         let sea = world.weather.sea();
+        if sea.slow > SLOW {
+            // It may be too late for whoever waits.
+            world.hurts(who);
+        }
         tokio::time::sleep(world.chance.millis(0, sea.slow)).await;
         // What was asked for before a crash may arrive after it, or never.
         if self.pulse.now() == Life::Dead && world.chance.permille(500) {
@@ -127,6 +134,10 @@ impl Journal for Disk {
 
     async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError> {
         self.call("open", Journal::open(&self.process, network)).await
+    }
+
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+        self.call("unfinal", self.process.unfinal(network, block)).await
     }
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {

@@ -102,6 +102,10 @@ impl Journal for Process {
         Ok(self.tables.lock().open(network, self.me()))
     }
 
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+        Ok(self.tables.lock().unfinal(network, block, self.me()))
+    }
+
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         Ok(self.tables.lock().take_over(network, limit, self.me()))
     }

@@ -31,6 +31,14 @@ impl Tables {
         self.in_order(is_open, me)
     }
 
+    pub(super) fn unfinal(&self, network: &Network, block: u64, me: Me) -> Vec<Record> {
+        let is_due = |row: &Row| {
+            let deep = row.block.is_some_and(|at| at <= block);
+            row.network == *network && row.state == JournalState::Settled && !row.is_final && deep
+        };
+        self.in_order(is_due, me)
+    }
+
     pub(super) fn page(&self, filter: &Filter, after: i64, limit: u32, me: Me) -> Vec<Record> {
         let fits = |row: &Row| {
             row.id > after

@@ -12,9 +12,10 @@ use tollway_protocol::Reason;
 use crate::load::{self, Answer, Client, Load, Manner, Purchase};
 use crate::matrix::Row;
 use crate::oracle::{judge, transfers};
+use crate::patience::WITHIN;
 use crate::process::{Facilitator, signal};
 use crate::rpc::SEND;
-use crate::world::{Settings, WITHIN, World};
+use crate::world::{Settings, World};
 
 /// A fault under the ledger's files, as long as it lasts.
 struct Broken(Child);
@@ -64,7 +65,7 @@ fn all_refused(load: &Load) {
     for (_, answer) in load.purchases.iter().flat_map(|purchase| purchase.answers()) {
         match answer {
             Answer::Later { .. } | Answer::Pending { transaction: None } => later += 1,
-            Answer::Refused { reason: Reason::AlreadyUsed, .. } | Answer::Pending { .. } | Answer::Cut => {}
+            Answer::Pending { .. } | Answer::Cut => {}
             other => panic!("with no disk to keep it: {other:?}"),
         }
     }

@@ -134,6 +134,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Share
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
         let delay = shared.delay_millis.load(Ordering::SeqCst);
         if delay > 0 {
+            // The fault itself: a slow network.
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
         let begins = buffer.starts_with(b"HTTP/1.1 ");

@@ -49,9 +49,14 @@ fn payment_of(world: &World, wallet: Address, asset: Address, number: u64, value
     Signed { body, key, payer: wallet, nonce: transfer.nonce, value }
 }
 
+/// What never comes to an end is waited for by every caller: not long.
+fn quick() -> Settings {
+    Settings { window: 600, settle_seconds: 2, ..Settings::default() }
+}
+
 /// One hostile wallet tries again and again while honest payers pay.
 async fn wallet(mood: u8) {
-    let world = World::new(Settings { window: 600, ..Settings::default() }).await;
+    let world = World::new(quick()).await;
     world.chain.set_code(WALLET, artefacts::HOSTILE.runtime);
     world.deployment.mint(WALLET, U256::from(100_000_000u64)).unwrap();
     let until = U256::from(world.chain.block_number() + 3);
@@ -100,7 +105,7 @@ enum Mean {
 /// A token that the operator vouches for and that does not do what it should: never is anything told paid that is not.
 async fn token(mean: Mean) {
     let address = Address::repeat_byte(0x77);
-    let mut world = World::new(Settings { window: 600, ..Settings::default() }).await;
+    let mut world = World::new(quick()).await;
     let mark = Token { address, name: "Mean".into(), symbol: "MEAN".into(), decimals: 6 };
     mark.deploy(&world.chain).unwrap();
     let code = match mean {

@@ -9,6 +9,7 @@ use tollway_devnet::evm::Mining;
 use crate::load::{self, Load};
 use crate::matrix::Row;
 use crate::oracle::judge;
+use crate::patience;
 use crate::postgres;
 use crate::process::{Facilitator, signal};
 use crate::rpc::{Act, RECEIPT};
@@ -65,9 +66,7 @@ async fn killed(point: Point, hit: u32, pause: Duration, settings: Settings) {
     }
     assert_eq!(doomed.ended().await.signal(), Some(9), "{point:?} is not reached {hit} times");
     world.node.mend();
-    if !pause.is_zero() {
-        tokio::time::sleep(pause).await;
-    }
+    patience::lasts(pause).await;
     let next = world.start().await;
     load::ended(running).await;
     judge(&world, &load.purchases).await;

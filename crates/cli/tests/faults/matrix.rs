@@ -3,10 +3,12 @@
 
 use std::io::Write as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::world::lock;
 
 type Cell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -16,9 +18,27 @@ pub(crate) struct Row {
     cells: Vec<(String, Cell)>,
 }
 
+/// What the facilitators of a cell that fails have said last.
+pub(crate) type Said = Arc<Mutex<String>>;
+
+tokio::task_local! {
+    /// Where the worlds of a cell leave it.
+    static SAID: Said;
+}
+
+/// Where the world of this cell leaves what its facilitators have said; None outside of cells.
+pub(crate) fn said_in_this_cell() -> Option<Said> {
+    SAID.try_with(Clone::clone).ok()
+}
+
 /// Whether every cell is to be run.
-pub(crate) fn is_full() -> bool {
+fn is_full() -> bool {
     std::env::var_os("TOLLWAY_FAULTS").is_some_and(|wanted| wanted == "full")
+}
+
+/// What the names of the cells that are to be run contain: a row's name and a cell's, with a space between them.
+fn only() -> String {
+    std::env::var("TOLLWAY_FAULTS_CELL").unwrap_or_default()
 }
 
 impl Row {
@@ -53,13 +73,18 @@ impl Row {
     /// As [`Row::run`], of several.
     pub(crate) async fn all(rows: Vec<Self>, at_once: usize) {
         let places = Arc::new(Semaphore::new(at_once));
+        let only = only();
         let mut running = JoinSet::new();
         for Self { name, cells } in rows {
-            for (cell, work) in cells {
+            for (cell, work) in cells.into_iter().filter(|(cell, _)| format!("{name} {cell}").contains(&only))
+            {
                 let places = places.clone();
                 running.spawn(async move {
                     let _place = places.acquire_owned().await.unwrap();
-                    let failure = tokio::spawn(work).await.err().map(said);
+                    let (said, start) = (Said::default(), std::time::Instant::now());
+                    let failure = tokio::spawn(SAID.scope(said.clone(), work)).await.err();
+                    let failure = failure.map(|error| format!("{}\n{}", message(error), lock(&said)));
+                    eprintln!("{name} {cell}: {:.1} s", start.elapsed().as_secs_f64());
                     report(name, &cell, failure.as_deref());
                     failure.map(|failure| format!("{name} {cell}: {failure}"))
                 });
@@ -70,7 +95,7 @@ impl Row {
     }
 }
 
-fn said(error: tokio::task::JoinError) -> String {
+fn message(error: tokio::task::JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()

@@ -11,6 +11,7 @@ use crate::gate::Gate;
 use crate::load::{self, Answer, Client, Load, Manner, Purchase};
 use crate::matrix::Row;
 use crate::oracle::judge;
+use crate::patience;
 use crate::rpc::SEND;
 use crate::world::{Settings, World};
 
@@ -68,7 +69,7 @@ async fn away_before(outage: Duration) {
         let good = matches!(answer, Answer::Later { .. } | Answer::Cut);
         assert!(good, "with no store: {answer:?}");
     }
-    tokio::time::sleep(outage).await;
+    patience::lasts(outage).await;
     assert_eq!(world.node.count(SEND), sent, "nothing is broadcast");
     block_in_place(|| store.server.go());
     load.purchases.extend([before, asked]);
@@ -86,16 +87,16 @@ async fn away_in_the_middle(sent: u64, outage: Duration) {
     world.node.until(SEND, sent).await;
     block_in_place(|| store.server.stop());
     load::ended(running).await;
-    tokio::time::sleep(outage).await;
+    patience::lasts(outage).await;
     block_in_place(|| store.server.go());
     judge(&world, &load.purchases).await;
     facilitator.stop().await;
 }
 
 /// The network to it is slow, or carries nothing for a while: callers are answered in time.
-async fn slow(delay: Duration) {
+async fn slow(settle_seconds: u64, delay: Duration) {
     let store = Store::new(&[]).await;
-    let world = World::new(store.settings()).await;
+    let world = World::new(Settings { settle_seconds, ..store.settings() }).await;
     let facilitator = world.start().await;
     store.gate.slow(delay);
     let load = Load::new(&world).await;
@@ -193,9 +194,10 @@ async fn fx_p1_with_the_database_away_nothing_leaves_and_everything_is_settled_a
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fx_p2_p4_a_slow_or_contended_database_costs_nobody_a_payment() {
     let slowly = Row::new("fx-P2 database slow")
-        .cell("3 s", slow(Duration::from_secs(3)))
-        .long("6 s", slow(Duration::from_secs(6)))
-        .long("60 s", slow(Duration::from_secs(60)));
+        .cell("1 s", slow(2, Duration::from_secs(1)))
+        .long("3 s", slow(4, Duration::from_secs(3)))
+        .long("6 s", slow(4, Duration::from_secs(6)))
+        .long("60 s", slow(4, Duration::from_secs(60)));
     let contended = Row::new("fx-P4 contention").cell("two processes, every payment at both", contended());
     Row::all(vec![slowly, contended], 3).await;
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tollway_protocol::door::decimal_u64;
 
-use crate::world::WITHIN;
+use crate::patience::WITHIN;
 
 /// A facilitator that runs.
 pub(crate) struct Facilitator {

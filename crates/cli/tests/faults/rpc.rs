@@ -17,7 +17,9 @@ use tollway_ledger::Journal;
 use tollway_protocol::Network;
 
 use crate::gate::Gate;
-use crate::world::{SIGNERS, WITHIN, lock, signer};
+use crate::look::Look;
+use crate::patience::WITHIN;
+use crate::world::{SIGNERS, lock, signer};
 
 pub(crate) const SEND: &str = "eth_sendRawTransaction";
 pub(crate) const RECEIPT: &str = "eth_getTransactionReceipt";
@@ -66,7 +68,7 @@ struct Shared {
     rule: Mutex<Rule>,
     counts: watch::Sender<BTreeMap<String, u64>>,
     given: Mutex<Vec<Given>>,
-    ledger: Mutex<Option<Arc<dyn Journal>>>,
+    ledger: Mutex<Option<Arc<Look>>>,
 }
 
 /// The node.
@@ -104,8 +106,10 @@ impl Node {
     }
 
     /// What the ledger is, in which every transaction must be before it gets here.
-    pub(crate) fn check_against(&self, ledger: Option<Arc<dyn Journal>>) {
-        *lock(&self.shared.ledger) = ledger;
+    pub(crate) fn check_against(&self, ledger: Option<Arc<Look>>) {
+        let before = std::mem::replace(&mut *lock(&self.shared.ledger), ledger);
+        // Outside of the lock: it may take a while.
+        drop(before);
     }
 
     /// What was given to it, in order.
@@ -179,6 +183,7 @@ async fn answer_one(shared: &Shared, call: &Value) -> Result<Value, NoAnswer> {
             std::future::pending().await
         }
         Act::Late(delay) => {
+            // The fault itself: a slow node.
             tokio::time::sleep(delay).await;
             Ok(ask())
         }
@@ -202,7 +207,7 @@ async fn note(shared: &Shared, params: &Value) {
     let hash = keccak256(&raw);
     let ledger = lock(&shared.ledger).clone();
     let was_recorded = match ledger {
-        Some(ledger) => is_recorded(&*ledger, hash).await,
+        Some(ledger) => is_recorded(&**ledger, hash).await,
         None => None,
     };
     lock(&shared.given).push(Given { hash, raw, was_recorded });

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall as _, SolStruct as _, sol};
@@ -13,7 +12,7 @@ use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
 use tollway_evm::ExactPayer;
 use tollway_evm::exact::Domain;
 use tollway_evm::keys::Key;
-use tollway_ledger::{Journal, PostgresLedger, PostgresOptions, SqliteLedger};
+use tollway_ledger::{PostgresLedger, PostgresOptions, SqliteLedger};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door::{Amount, UnixTime};
 use tollway_protocol::json::Object;
@@ -23,11 +22,11 @@ use tollway_protocol::{Network, Offer, Secret};
 
 use crate::common::tollway;
 use crate::gate::Gate;
+use crate::look::Look;
+use crate::matrix::{Said, said_in_this_cell};
 use crate::process::Facilitator;
 use crate::rpc::Node;
 
-/// Longer nothing takes, on a busy machine either.
-pub(crate) const WITHIN: Duration = Duration::from_secs(100);
 /// How many accounts there are that may send.
 pub(crate) const SIGNERS: u8 = 3;
 /// How many payers there are.
@@ -56,30 +55,6 @@ pub(crate) fn network() -> Network {
 
 pub(crate) fn now() -> UnixTime {
     UnixTime(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs())
-}
-
-/// For looking again and again at what tells no news; it ends, loudly.
-pub(crate) struct Patience {
-    what: &'static str,
-    until: tokio::time::Instant,
-}
-
-impl Patience {
-    pub(crate) fn for_(what: &'static str) -> Self {
-        Self { what, until: tokio::time::Instant::now() + WITHIN }
-    }
-
-    /// A moment's pause.
-    pub(crate) async fn again(&self) {
-        self.again_or(String::new).await;
-    }
-
-    /// As [`Patience::again`]; `found` is told when patience is over.
-    pub(crate) async fn again_or(&self, found: impl FnOnce() -> String) {
-        let is_over = tokio::time::Instant::now() >= self.until;
-        assert!(!is_over, "it never comes to this: {}: {}", self.what, found());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// How a world is set up.
@@ -132,7 +107,24 @@ pub(crate) struct World {
     pub(crate) seller: Address,
     nonces: AtomicU64,
     starts: AtomicU64,
+    said: Option<Said>,
 }
+
+/// What fails takes its world with it: the end of the logs stays.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        match &self.said {
+            Some(said) => lock(said).push_str(&self.last_logs()),
+            None => eprintln!("{}", self.last_logs()),
+        }
+    }
+}
+
+/// So many lines of each facilitator's log are told of a cell that fails.
+const LINES: usize = 60;
 
 /// A payment as it is posted, and what it is known by.
 #[derive(Debug, Clone)]
@@ -174,6 +166,7 @@ impl World {
             seller: Address::repeat_byte(0x41),
             nonces: AtomicU64::new(1),
             starts: AtomicU64::new(0),
+            said: said_in_this_cell(),
         }
     }
 
@@ -182,11 +175,13 @@ impl World {
     }
 
     /// A look of our own into the ledger.
-    pub(crate) async fn ledger(&self) -> Arc<dyn Journal> {
-        match &self.settings.ledger {
-            Some(url) => Arc::new(PostgresLedger::open(url, PostgresOptions::default()).await.unwrap()),
-            None => Arc::new(SqliteLedger::open(self.file()).unwrap()),
-        }
+    pub(crate) async fn ledger(&self) -> Arc<Look> {
+        Arc::new(match &self.settings.ledger {
+            Some(url) => {
+                Look::into_database(PostgresLedger::open(url, PostgresOptions::default()).await.unwrap())
+            }
+            None => Look::into_file(SqliteLedger::open(self.file()).unwrap()),
+        })
     }
 
     /// A facilitator, behind the front door, whose transactions must be in the ledger before they leave.
@@ -314,9 +309,23 @@ impl World {
 
     /// What all facilitators said in their logs.
     pub(crate) fn logs(&self) -> String {
+        self.each_log().collect()
+    }
+
+    fn each_log(&self) -> impl Iterator<Item = String> {
         let logs = (0..self.starts.load(Ordering::SeqCst))
             .map(|number| self.home.path().join(format!("facilitator-{number}.log")));
-        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default())
+    }
+
+    /// The last lines of each facilitator's log.
+    fn last_logs(&self) -> String {
+        let last = |(number, log): (usize, String)| {
+            let lines: Vec<_> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            format!("── facilitator {number} said last:\n{end}\n")
+        };
+        self.each_log().enumerate().map(last).collect()
     }
 }
 

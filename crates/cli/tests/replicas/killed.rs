@@ -33,7 +33,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    /// Waits for a while below `millis`.
+    /// Waits for a while below `millis`, so that kills come at no particular moment: there is no event to wait for.
     async fn moment(&mut self, millis: u64) {
         tokio::time::sleep(Duration::from_millis(self.below(millis))).await;
     }

@@ -68,6 +68,7 @@ impl Patience {
     /// A moment's pause.
     pub(crate) async fn again(&self) {
         assert!(!self.is_over(), "it never comes to this: {}", self.what);
+        // The one place where conditions that tell no news are polled.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -129,6 +129,8 @@ impl Engine {
             state.next = None;
             std::mem::take(&mut state.sent)
         };
+        // Whatever waits for room finds out, too.
+        lane.wakes.notify_one();
         for member in orphans.into_values().flat_map(|sent| sent.members) {
             let mut member = member;
             member.tell(crate::facilitator::lane::Word::NoSender);
@@ -188,9 +190,12 @@ impl Engine {
         for key in &row.carries {
             let record = self.journal.settlement(key).await.map_err(Unsigned::Ledger)?;
             let Some(job) = record.as_ref().and_then(|record| self.job_of(record)) else { continue };
-            if record.is_some_and(|record| job.ended(&record).is_none()) {
-                members.push(Member { job: Arc::new(job), flight: None, word: None, is_lost: false });
-            }
+            let Some(record) = record.filter(|record| job.ended(record).is_none()) else { continue };
+            // A reorg may have freed a nonce whose payment went to another one meanwhile.
+            let is_lost = record.transaction.is_some_and(|latest| {
+                latest.nonce != row.transaction.nonce || latest.signer != row.transaction.signer
+            });
+            members.push(Member { job: Arc::new(job), flight: None, word: None, is_lost });
         }
         let mut sent = Sent::new(hash, row.transaction, members);
         // Whether a node has it is asked at the next look.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use tollway_ledger::Ending;
+use tollway_ledger::{Ending, LedgerError};
 use tollway_protocol::bind::PaymentKey;
 
 use crate::facilitator::chain::{Chain, Finality};
-use crate::facilitator::engine::{Engine, transaction_hash};
+use crate::facilitator::engine::Engine;
 use crate::facilitator::payment::Decoded;
+use crate::facilitator::proof::Fate;
 use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError};
 use crate::facilitator::watch::Told;
 
@@ -26,23 +27,28 @@ impl Engine {
         let Some(hash) = head.hash else { return Ok(()) };
         let number: u64 = head.number.to();
         let is_reorg = self.is_reorg(head, hash).await?;
-        {
+        let told = {
             let mut state = self.watch.state.lock();
             if is_reorg {
                 // From here on all is new; a lost node's old blocks must not be compared with.
                 state.blocks.clear();
+                state.is_shaken = true;
             }
             state.blocks.insert(number, hash);
             while state.blocks.len() > REMEMBERED {
                 state.blocks.pop_first();
             }
-        }
+            if !state.is_shaken {
+                return Ok(());
+            }
+            state.unfinal.clone()
+        };
+        // Until all that was told has been found or taken back, each block has it looked for.
+        let looked = self.look_again(told).await;
         if is_reorg {
             tracing::warn!(network = %self.chain.config.network, block = number, "the chain was reorganised");
             metrics::counter!("tollway_evm_reorgs_total", "network" => self.chain.config.network.to_string())
                 .increment(1);
-            let told = self.watch.state.lock().unfinal.clone();
-            self.look_again(told).await?;
             // Nonces that were spent may be free again, and later ones wait behind them.
             for lane in self.lanes.iter().filter(|lane| lane.state.lock().is_leased) {
                 if let Err(error) = self.reload(lane).await {
@@ -50,6 +56,7 @@ impl Engine {
                 }
             }
         }
+        self.watch.state.lock().is_shaken = !looked?;
         Ok(())
     }
 
@@ -78,20 +85,15 @@ impl Engine {
     /// Makes final what is deep enough, after one more look at it.
     pub(super) async fn tend_finality(self: &Arc<Self>) {
         let Some(deep) = self.deep_block().await else { return };
-        let told: BTreeMap<_, _> = {
-            let state = self.watch.state.lock();
-            state
-                .unfinal
-                .iter()
-                .filter(|(_, told)| told.block <= deep)
-                .map(|(k, t)| (k.clone(), *t))
-                .collect()
+        let told = match self.told_up_to(deep).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::error!(%error, "what is to become final can't be read");
+                return;
+            }
         };
-        if told.is_empty() {
-            return;
-        }
         let network = &self.chain.config.network;
-        match self.look_again(told.clone()).await {
+        match self.look_again(told).await {
             Ok(false) => {}
             Ok(true) => match self.journal.finalize(network, deep).await {
                 Ok(_) => self.watch.state.lock().unfinal.retain(|_, told| told.block > deep),
@@ -101,6 +103,22 @@ impl Engine {
         }
     }
 
+    /// All that would become final with block `deep`. What other processes told is looked at too: they may be gone, and
+    /// a reorg that came meanwhile was seen by nobody.
+    async fn told_up_to(&self, deep: u64) -> Result<BTreeMap<PaymentKey, Told>, LedgerError> {
+        let records = self.journal.unfinal(&self.chain.config.network, deep).await?;
+        let mut state = self.watch.state.lock();
+        for record in records {
+            let Some(recorded) = Told::recorded(&record) else { continue };
+            let told = state.unfinal.entry(record.key).or_insert(recorded);
+            if told.hash != recorded.hash || told.block > deep {
+                *told = recorded;
+            }
+        }
+        let due = state.unfinal.iter().filter(|(_, told)| told.block <= deep);
+        Ok(due.map(|(key, told)| (key.clone(), *told)).collect())
+    }
+
     /// The last block that no reorg is expected to take back, when something that is not final may be in it.
     async fn deep_block(&self) -> Option<u64> {
         let (head, first) = {
@@ -108,12 +126,32 @@ impl Engine {
             let first = state.unfinal.values().map(|told| told.block).min()?;
             (*state.blocks.last_key_value()?.0, first)
         };
-        let deep = match self.chain.config.finality {
-            Finality::Blocks(_) if crate::bug::on("s11-final-at-once") => head,
-            Finality::Blocks(blocks) => head.saturating_add(1).checked_sub(blocks)?,
-            Finality::Tag(tag) => self.tagged_block(tag).await?,
-        };
+        let deep = self.deep_under(head).await?;
         (first <= deep).then_some(deep)
+    }
+
+    /// The last block that no reorg is expected to take back when the chain's last one is `head`.
+    async fn deep_under(&self, head: u64) -> Option<u64> {
+        match self.chain.config.finality {
+            Finality::Blocks(_) if crate::bug::on("s11-final-at-once") => Some(head),
+            Finality::Blocks(blocks) => head.saturating_add(1).checked_sub(blocks),
+            Finality::Tag(tag) => self.tagged_block(tag).await,
+        }
+    }
+
+    /// Takes up what is deep enough and not final, while nothing else has the chain looked at: a process that is gone
+    /// may have told it.
+    pub(super) async fn look_back(self: &Arc<Self>) -> Result<(), RpcError> {
+        if self.watch.state.lock().is_running {
+            return Ok(());
+        }
+        let head = self.chain.rpc.block().await?.number.to();
+        if let Some(deep) = self.deep_under(head).await
+            && self.told_up_to(deep).await.is_ok_and(|told| !told.is_empty())
+        {
+            self.look_soon();
+        }
+        Ok(())
     }
 
     /// The number of the node's block of this tag, asked for now and then.
@@ -128,7 +166,7 @@ impl Engine {
 
     /// Looks for the transactions of settlements that were told: in another block they are noted there; when their
     /// block is the chain's no more and they are in none, the settlements are taken back and made again. Says whether
-    /// every one of them was found or taken back.
+    /// every one of them was found or taken back, and the ledger says so too.
     pub(super) async fn look_again(
         self: &Arc<Self>,
         told: BTreeMap<PaymentKey, Told>,
@@ -147,9 +185,17 @@ impl Engine {
                 match given.read::<Option<Receipt>>()? {
                     Some(_) if crate::bug::on("s10-reopens-at-will") => lost.extend_from_slice(keys),
                     Some(receipt) if receipt.transaction_hash != *hash => all_seen = false,
-                    Some(receipt) => lost.extend(self.moved(keys, &told, &receipt).await),
-                    None => match keys.first().and_then(|key| told.get(key)) {
-                        Some(first) if self.is_lost(first).await? => lost.extend_from_slice(keys),
+                    Some(receipt) => match self.moved(keys, &told, &receipt).await {
+                        Ok(unpaid) => lost.extend(unpaid),
+                        Err(error) => {
+                            all_seen = false;
+                            tracing::error!(%error, "another block can't be recorded");
+                        }
+                    },
+                    None => match keys.first().and_then(|key| Some((key, told.get(key)?))) {
+                        Some((key, first)) if self.is_lost(key, first).await? => {
+                            lost.extend_from_slice(keys);
+                        }
                         _ => {
                             all_seen = false;
                             self.note_denial(keys);
@@ -158,36 +204,62 @@ impl Engine {
                 }
             }
         }
-        let lost = self.told_still(lost, &told).await;
         // All at once, before any of them is resumed: a transaction must not look as if it helped nobody.
-        self.take_back(&lost).await;
+        let taken_back = match self.told_still(lost, &told).await {
+            Ok(lost) => self.take_back(&lost).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken_back {
+            tracing::error!(%error, "what a reorg undid can't be taken back");
+            all_seen = false;
+        }
         Ok(all_seen)
     }
 
-    /// Those of the payments that the ledger has as told here; another process may have settled the others anew.
-    async fn told_still(&self, lost: Vec<PaymentKey>, told: &BTreeMap<PaymentKey, Told>) -> Vec<PaymentKey> {
+    /// Those of the payments that the ledger has as told here; another process may have taken back the others, or
+    /// settled them anew.
+    async fn told_still(
+        &self,
+        lost: Vec<PaymentKey>,
+        told: &BTreeMap<PaymentKey, Told>,
+    ) -> Result<Vec<PaymentKey>, LedgerError> {
         let mut still = Vec::with_capacity(lost.len());
         for key in lost {
-            let Ok(record) = self.journal.settlement(&key).await else { continue };
-            let now = record.and_then(|record| record.hash).as_deref().and_then(transaction_hash);
-            if now.is_some() && now == told.get(&key).map(|told| told.hash) {
+            let record = self.journal.settlement(&key).await?;
+            let now = record.as_ref().filter(|record| !record.is_final).and_then(Told::recorded);
+            if now.is_some_and(|now| told.get(&key).is_some_and(|told| told.hash == now.hash)) {
                 still.push(key);
             } else {
                 self.watch.state.lock().unfinal.remove(&key);
             }
         }
-        still
+        Ok(still)
     }
 
     /// Whether the block where it was told is not the chain's any more. That a node denies the receipt is no proof.
-    async fn is_lost(&self, told: &Told) -> Result<bool, RpcError> {
+    async fn is_lost(&self, key: &PaymentKey, told: &Told) -> Result<bool, RpcError> {
         let now = self.chain.rpc.block_at(told.block).await?.and_then(|block| block.hash);
-        Ok(match (now, told.block_hash) {
-            (Some(now), Some(then)) => now != then,
-            // An earlier process told it: which block that was is not known.
-            (Some(_), None) => told.denials >= BELIEVED,
-            (None, _) => false,
-        })
+        match (now, told.block_hash) {
+            (Some(now), Some(then)) => Ok(now != then),
+            // Another process told it: which block that was is not known.
+            (Some(_), None) if told.denials >= BELIEVED => self.is_unmade(key, told).await,
+            (Some(_), None) | (None, _) => Ok(false),
+        }
+    }
+
+    /// Whether the token knows nothing of the payment, or another transaction made or ended it.
+    async fn is_unmade(&self, key: &PaymentKey, told: &Told) -> Result<bool, RpcError> {
+        let record = self.journal.settlement(key).await;
+        let record = record.map_err(|_| RpcError::Unreachable("the ledger can't be read"))?;
+        let Some(job) = record.and_then(|record| self.job_of(&record)) else { return Ok(false) };
+        match self.chain.fate(&job.payment).await? {
+            Fate::Paid(receipt) | Fate::Gone(receipt) => Ok(receipt.transaction_hash != told.hash),
+            Fate::Untold if job.payment.is_delegated() => Ok(true),
+            Fate::Untold => {
+                let head = self.chain.rpc.block().await?.number;
+                Ok(head.to::<u64>() >= told.block && !self.chain.is_used_at(&job.payment, head).await?)
+            }
+        }
     }
 
     fn note_denial(&self, keys: &[PaymentKey]) {
@@ -206,7 +278,7 @@ impl Engine {
         keys: &[PaymentKey],
         told: &BTreeMap<PaymentKey, Told>,
         receipt: &Receipt,
-    ) -> Vec<PaymentKey> {
+    ) -> Result<Vec<PaymentKey>, LedgerError> {
         let (hash, block): (_, u64) = (receipt.transaction_hash, receipt.block_number.to());
         let is_there = |told: &Told| {
             told.block == block && told.block_hash.is_none_or(|h| Some(h) == receipt.block_hash)
@@ -215,7 +287,7 @@ impl Engine {
         let (mut endings, mut lost) = (Vec::new(), Vec::new());
         for key in moved {
             // What failed beside them may go another way in another block.
-            match self.journal.settlement(key).await.ok().flatten().and_then(|record| self.job_of(&record)) {
+            match self.journal.settlement(key).await?.and_then(|record| self.job_of(&record)) {
                 Some(job) if job.payment.is_paid_by(receipt) => {
                     endings.push((key.clone(), Ending::Settled { hash: hash.to_string(), block }));
                 }
@@ -223,29 +295,25 @@ impl Engine {
                 None => {}
             }
         }
-        let (network, now) = (&self.chain.config.network, self.chain.host_now());
-        if !endings.is_empty()
-            && let Err(error) = self.journal.finish(network, &[], &endings, now).await
-        {
-            tracing::error!(%error, "another block can't be recorded");
-            return lost;
+        if !endings.is_empty() {
+            let (network, now) = (&self.chain.config.network, self.chain.host_now());
+            self.journal.finish(network, &[], &endings, now).await?;
         }
         let mut state = self.watch.state.lock();
         for (key, _) in endings {
             state.unfinal.insert(key, Told::by(receipt));
         }
-        lost
+        Ok(lost)
     }
 
     /// These are in no block: they are open again, and followed as they were before.
-    async fn take_back(self: &Arc<Self>, keys: &[PaymentKey]) {
+    async fn take_back(self: &Arc<Self>, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         if keys.is_empty() {
-            return;
+            return Ok(());
         }
         if let Err(error) = self.journal.reopen(keys).await {
             self.doubt();
-            tracing::error!(%error, "what a reorg undid can't be taken back");
-            return;
+            return Err(error);
         }
         for key in keys {
             tracing::error!(payment = %key, "a reorg has undone its settlement: it is made again");
@@ -259,9 +327,13 @@ impl Engine {
             match self.journal.settlement(key).await {
                 Ok(Some(record)) => self.resume(record),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, payment = %key, "its record can't be read"),
+                Err(error) => {
+                    self.doubt();
+                    tracing::error!(%error, payment = %key, "its record can't be read");
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::{Address, U256};
 use parking_lot::Mutex;
@@ -47,6 +48,8 @@ pub(crate) struct Flight {
     key: PaymentKey,
     payer: (Address, Address),
     progress: watch::Sender<Progress>,
+    /// Whether it is in the table no more: another one of the payment may be.
+    has_left: AtomicBool,
 }
 
 /// A place in a flight.
@@ -97,7 +100,8 @@ impl Flights {
         let (sender, receiver) = watch::channel(Progress::default());
         table.promised.entry(payer).or_default().push(key.clone());
         table.open.insert(key.clone(), (load, receiver.clone()));
-        let flight = Flight { flights: self.clone(), key: key.clone(), payer, progress: sender };
+        let has_left = AtomicBool::new(false);
+        let flight = Flight { flights: self.clone(), key: key.clone(), payer, progress: sender, has_left };
         Boarding::Pilot(flight, receiver)
     }
 
@@ -165,15 +169,23 @@ impl Flight {
         });
     }
 
+    /// It is over, though a transaction may hold it for longer: from here on the payment flies anew.
     pub(crate) fn land(&self, outcome: Outcome) {
         self.progress.send_modify(|progress| progress.outcome = Some(outcome));
+        self.leave();
+    }
+
+    fn leave(&self) {
+        if !self.has_left.swap(true, Ordering::SeqCst) {
+            self.flights.0.table.lock().remove(&self.key, self.payer);
+            self.flights.0.landed.notify_waiters();
+        }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.0.table.lock().remove(&self.key, self.payer);
-        self.flights.0.landed.notify_waiters();
+        self.leave();
     }
 }
 
@@ -217,5 +229,17 @@ mod tests {
         assert!(matches!(board(&flights, 2, 60, Some(U256::from(100))), Boarding::Overdrawn));
         drop(first);
         assert!(matches!(board(&flights, 2, 60, Some(U256::from(100))), Boarding::Pilot(..)));
+    }
+
+    #[test]
+    fn s10_a_payment_flies_anew_once_its_flight_has_landed() {
+        let flights = Flights::new(MOST);
+        let Boarding::Pilot(first, _) = board(&flights, 1, 1, None) else { panic!("nobody flies it") };
+        first.land(Outcome::Pending { transaction: None, message: String::new() });
+        let Boarding::Pilot(second, _) = board(&flights, 1, 1, None) else { panic!("the first has landed") };
+        drop(first);
+        assert!(matches!(board(&flights, 1, 1, None), Boarding::Passenger(_)));
+        drop(second);
+        assert!(flights.is_empty());
     }
 }

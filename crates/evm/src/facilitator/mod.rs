@@ -1,6 +1,7 @@
 //! The facilitator's side: verify in one round trip at most, settle once through the journal.
 
 mod audit;
+mod blame;
 mod chain;
 mod check;
 mod codes;

@@ -2,6 +2,7 @@
 
 use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
+use crate::facilitator::evidence::is_settled;
 use crate::facilitator::job::Job;
 use crate::facilitator::payment::Decoded;
 use crate::facilitator::proof::Fate;
@@ -27,7 +28,9 @@ impl Engine {
             if job.payment.is_paid_by(&receipt) {
                 return Ok(Fate::Paid(receipt));
             }
-            if job.payment.is_ended_by(&plan, &receipt) {
+            if job.payment.is_ended_by(&plan, &receipt)
+                && self.chain.is_confirmed(&job.payment, &receipt).await?
+            {
                 return Ok(Fate::Gone(receipt));
             }
         }
@@ -37,11 +40,15 @@ impl Engine {
 
 impl Decoded {
     /// Whether the payment can't be made any more, after this transaction of ours that did not make it: a delegation
-    /// is redeemed once, and a proxy that succeeded has spent the permit's nonce, whatever the token did.
+    /// is redeemed once, and a proxy that succeeded, and says so, has spent the permit's nonce, whatever the token did.
     fn is_ended_by(&self, plan: &Plan, receipt: &Receipt) -> bool {
         match self.permit() {
             None => self.is_delegated(),
-            Some(by) => receipt.succeeded() && plan.to == by.payment.permit.spender(),
+            Some(by) => {
+                let proxy = by.payment.permit.spender();
+                let has_settled = receipt.logs.iter().any(|log| is_settled(log, proxy));
+                receipt.succeeded() && plan.to == proxy && has_settled
+            }
         }
     }
 }

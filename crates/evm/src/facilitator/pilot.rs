@@ -136,7 +136,7 @@ impl Pilot {
         match (self.hear(told).await, claim) {
             (Heard::Over(outcome), _) => Step::Over(outcome),
             (Heard::Refused(refused), Some(verified)) => Step::Reconsider(refused, verified),
-            (Heard::Refused(refused), None) => Step::Over(self.give_up(refused).await),
+            (Heard::Refused(refused), None) => self.give_up(refused).await,
             (Heard::Taken(record), _) => Step::Other(record),
             (Heard::NoSender, claim) => last.map_or(Step::Send(claim), Step::SendAgain),
             (Heard::Undecided, _) => Step::Prove,
@@ -265,8 +265,8 @@ impl Pilot {
         for attempt in attempts.iter().filter(|attempt| attempt.block.is_none()) {
             let lane = self.lane_of(&attempt.transaction.signer)?;
             let spent = self.engine.chain.rpc.nonce(lane.address()).await.ok()?;
-            if spent <= attempt.transaction.nonce && !attempt.replaced {
-                // It can still be mined: whoever has the account follows it.
+            if spent <= attempt.transaction.nonce {
+                // It can still be mined, even if it was replaced: whoever has the account follows its nonce.
                 return Some(Step::Elsewhere);
             }
         }
@@ -282,13 +282,18 @@ impl Pilot {
                 Reason::FacilitatorUnavailable | Reason::ChainUnreachable | Reason::StoreUnavailable
             )
         };
-        if matches!(&refused, Outcome::NotSettled { refusal, .. } if is_about_us(&refusal.reason)) {
-            return Step::Over(refused);
-        }
+        // It may have been signed for before its account was lost.
         match self.engine.journal.settlement(self.flight.key()).await {
             Ok(Some(record)) => return Step::Other(Box::new(record)),
+            Err(_) if self.flight.hash().is_some() => {
+                self.engine.doubt();
+                return Step::Over(pending(self.flight.hash()));
+            }
             Err(error) => return Step::Over(self.job.no_store(&error)),
             Ok(None) => {}
+        }
+        if matches!(&refused, Outcome::NotSettled { refusal, .. } if is_about_us(&refusal.reason)) {
+            return Step::Over(refused);
         }
         match self.engine.proof(&self.job).await {
             Ok(Proof::Paid(_)) => Step::Adopt(verified),
@@ -313,20 +318,20 @@ impl Pilot {
         self.job.ended(&record).map_or_else(|| Self::onwards(record), Step::Over)
     }
 
-    /// Nothing was ever signed for it: it is free again.
-    pub(super) async fn give_up(&self, refused: Outcome) -> Outcome {
+    /// It is free again if nothing was ever signed for it; what was is watched until the chain proves an end.
+    pub(super) async fn give_up(&self, refused: Outcome) -> Step {
         match self.engine.journal.history(self.flight.key()).await {
             Ok(attempts) if attempts.is_empty() => {}
             Ok(attempts) if attempts.iter().all(|attempt| is_gift(&attempt.transaction)) => {
-                return self.not_allowed(refused).await;
+                return Step::Over(self.not_allowed(refused).await);
             }
-            _ => return pending(self.flight.hash()),
+            _ => return Step::Prove,
         }
         match self.engine.journal.abandon_settlement(self.flight.key()).await {
-            Ok(()) => refused,
+            Ok(()) => Step::Over(refused),
             Err(error) => {
                 self.engine.doubt();
-                Outcome::Pending { transaction: None, message: shown(&error) }
+                Step::Over(Outcome::Pending { transaction: None, message: shown(&error) })
             }
         }
     }
@@ -441,9 +446,7 @@ impl Pilot {
             Ok(_) => Step::SendAgain(None),
             Err(refusal) if refusal.reason == Reason::AlreadyUsed => Step::Prove,
             Err(refusal) if refusal.reason == Reason::ChainUnreachable => Step::Elsewhere,
-            Err(refusal) => {
-                Step::Over(self.give_up(Outcome::NotSettled { refusal, transaction: None }).await)
-            }
+            Err(refusal) => self.give_up(Outcome::NotSettled { refusal, transaction: None }).await,
         }
     }
 

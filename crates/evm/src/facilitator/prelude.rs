@@ -174,7 +174,7 @@ impl Pilot {
             // Mined, as far as can be told: the chain is asked what the payer has.
             Heard::Undecided | Heard::NoSender => Ok(()),
             Heard::Over(outcome) => Err(Step::Over(outcome)),
-            Heard::Refused(refused) => Err(Step::Over(self.give_up(refused).await)),
+            Heard::Refused(refused) => Err(self.give_up(refused).await),
             Heard::Taken(record) => Err(Step::Other(record)),
         }
     }
@@ -184,7 +184,7 @@ impl Pilot {
         let refused = self.job.refuse(reason, message);
         match claim {
             Some(_) => Step::Over(refused),
-            None => Step::Over(self.give_up(refused).await),
+            None => self.give_up(refused).await,
         }
     }
 

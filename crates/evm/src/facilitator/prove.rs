@@ -131,6 +131,11 @@ impl Pilot {
                 }
             }
             tokio::time::sleep(engine.chain.config.poll).await;
+            if !self.still_holds(&ending).await {
+                // A reorg came meanwhile: it is looked at anew.
+                engine.doubt();
+                return pending(self.flight.hash());
+            }
         }
         match ending {
             Ending::Settled { hash, .. } => Outcome::Settled { transaction: hash },
@@ -138,6 +143,17 @@ impl Pilot {
                 refusal: self.job.effects.refuse(reason.reason(), message),
                 transaction: hash,
             },
+        }
+    }
+
+    /// Whether the chain still proves the end.
+    async fn still_holds(&self, ending: &Ending) -> bool {
+        match (ending, self.engine.proof(&self.job).await) {
+            (Ending::Settled { hash, .. }, Ok(Proof::Paid(receipt))) => {
+                receipt.transaction_hash.to_string() == *hash
+            }
+            (Ending::Failed { .. }, Ok(Proof::Gone(_) | Proof::Over)) => true,
+            _ => false,
         }
     }
 

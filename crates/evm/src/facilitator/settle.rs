@@ -1,11 +1,11 @@
 //! The way in: a settlement is joined, started, or refused before anything is taken.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tollway_ledger::{LedgerError, Record, SignedTransaction, fault};
-use tollway_protocol::bind::{Bound, MIN_REMAINING_SECONDS, Presented, Verified};
+use tollway_ledger::{Holder, LedgerError, Record, SignedTransaction, fault};
+use tollway_protocol::bind::{Bound, MIN_REMAINING_SECONDS, PaymentKey, Presented, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::wire::PaymentRequest;
@@ -124,6 +124,27 @@ impl Engine {
         };
         match refusal.reason {
             Reason::AlreadyUsed | Reason::Expired => self.used(payment, job, refusal).await,
+            _ => self.refused(payment, job, refusal).await,
+        }
+    }
+
+    /// It is not good any more, unless a parallel request's was while this one was looked at: that may pay.
+    async fn refused(
+        self: &Arc<Self>,
+        payment: Bound,
+        job: &Arc<Job>,
+        refusal: Refusal,
+    ) -> Result<watch::Receiver<Progress>, Outcome> {
+        let record = self.journal.settlement(payment.key()).await.map_err(|error| job.no_store(&error))?;
+        if let Some(record) = record.filter(|record| Job::terms_of(record) == Some(job.payment.terms())) {
+            return self.rejoin(record, job).await;
+        }
+        match self.flights.find(payment.key(), &job.payment.terms()) {
+            Some(progress)
+                if self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))? =>
+            {
+                Ok(progress)
+            }
             _ => Err(Outcome::NotSettled { refusal, transaction: None }),
         }
     }
@@ -145,6 +166,10 @@ impl Engine {
         let known = self.unused.was(payment.key(), &job.payment.terms());
         if !self.chain.is_authentic(&job.payment).await.map_err(|e| job.unreachable(&e))? {
             return never;
+        }
+        // It was good when it was taken, and may be signed for any time.
+        if let Some(progress) = self.flights.find(payment.key(), &job.payment.terms()) {
+            return Ok(progress);
         }
         let last = job.effects.window.closes.minus(MIN_REMAINING_SECONDS);
         match self.chain.fate(&job.payment).await.map_err(|e| job.unreachable(&e))? {
@@ -185,6 +210,9 @@ impl Engine {
         if let Some(outcome) = job.ended(&record) {
             return Err(outcome);
         }
+        if crate::bug::on("s6-forgets-the-hash") {
+            return Err(pending(None));
+        }
         let hash = record.hash.clone();
         // Whatever keeps it from being followed just now, it may have been broadcast.
         self.fly(job, None, |pilot| pilot.open_one(record)).map_err(|_| pending(hash))
@@ -197,8 +225,12 @@ impl Engine {
             return;
         };
         tracing::info!(payment = %record.key, transaction = record.hash, "resumed");
-        // One that is in the air already is waited for there.
-        let _ = self.fly(&Arc::new(job), None, |pilot| pilot.open_one(record));
+        let key = record.key.clone();
+        match self.fly(&Arc::new(job), None, |pilot| pilot.open_one(record)) {
+            Ok(progress) => drop(tokio::spawn(see_through(Arc::downgrade(self), key, progress))),
+            // Until another payment with its nonce has landed, it waits.
+            Err(_) => self.doubt(),
+        }
     }
 
     /// Runs `work` as the payment's one flight, apart from whoever asked for it.
@@ -275,6 +307,22 @@ impl Engine {
         }
         self.unused.note(payment.key(), &decoded.terms());
         Ok(())
+    }
+}
+
+/// Goes on with what this process holds once its flight is over: that may have begun before it was this process's, and
+/// have ended without knowing of that.
+async fn see_through(engine: Weak<Engine>, key: PaymentKey, mut progress: watch::Receiver<Progress>) {
+    let landed = progress.wait_for(|progress| progress.outcome.is_some()).await;
+    if landed.is_ok_and(|progress| matches!(progress.outcome, Some(Outcome::Settled { .. }))) {
+        return;
+    }
+    let Some(this) = engine.upgrade() else { return };
+    tokio::time::sleep(this.chain.config.poll).await;
+    match this.journal.settlement(&key).await {
+        Ok(Some(record)) if record.holder == Holder::This && record.ended.is_none() => this.resume(record),
+        Ok(_) => {}
+        Err(_) => this.doubt(),
     }
 }
 

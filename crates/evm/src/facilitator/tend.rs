@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use tokio::time::Instant;
-use tollway_ledger::{Batch, SignedTransaction, Signing};
+use tollway_ledger::{Batch, LedgerError, SignedTransaction, Signing};
 
-use crate::facilitator::engine::Engine;
+use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
 use crate::facilitator::lane::{Lane, Sent, Word};
 use crate::facilitator::rpc::{Ask, RpcError, gwei};
@@ -164,21 +164,19 @@ impl Engine {
         let lease = held.as_ref()?;
         let other = lane.state.lock().next.filter(|_| crate::bug::on("s3-bids-more-under-another-nonce"));
         let (hash, signed) = plan.sign(&lane.key, self.chain.chain_id, other.unwrap_or(nonce))?;
-        let again = {
+        let (again, latest): (Vec<_>, _) = {
             let state = lane.state.lock();
-            let members = state.sent.get(&nonce).map(|sent| sent.members.as_slice()).unwrap_or_default();
+            let sent = state.sent.get(&nonce);
+            let members = sent.map(|sent| sent.members.as_slice()).unwrap_or_default();
             let helped = members.iter().filter(|member| !member.is_lost && !is_nothing);
-            helped.map(|member| member.key().clone()).collect()
+            let latest = sent.and_then(Sent::latest).map(|(_, signed)| signed.hash.clone());
+            (helped.map(|member| member.key().clone()).collect(), latest)
         };
+        // A reorg may have freed the nonce after its payments went to other ones.
+        let expected = again.iter().map(|key| (key.clone(), latest.clone())).collect();
         let (bid_gwei, budget_gwei) = (gwei(plan.cost()), self.budget_gwei());
-        let batch = Batch {
-            new: Vec::new(),
-            again,
-            expected: Vec::new(),
-            transaction: signed.clone(),
-            bid_gwei,
-            budget_gwei,
-        };
+        let batch =
+            Batch { new: Vec::new(), again, expected, transaction: signed.clone(), bid_gwei, budget_gwei };
         match self.journal.sign(lease, batch, self.chain.host_now()).await {
             Ok(Signing::Done) => {
                 let mut state = lane.state.lock();
@@ -197,7 +195,37 @@ impl Engine {
             Ok(_) => None,
             Err(error) => {
                 tracing::error!(nonce, %error, "a replacement can't be recorded");
+                if matches!(error, LedgerError::Conflict { .. }) {
+                    self.catch_up(lane, nonce).await;
+                }
                 None
+            }
+        }
+    }
+
+    /// Reads what the ledger has of a nonce's payments: a replacement whose recording was not answered, or that they
+    /// are in other transactions by now.
+    async fn catch_up(&self, lane: &Lane, nonce: u64) {
+        let keys: Vec<_> = {
+            let state = lane.state.lock();
+            let members = state.sent.get(&nonce).map(|sent| sent.members.as_slice()).unwrap_or_default();
+            members.iter().filter(|member| !member.is_lost).map(|member| member.key().clone()).collect()
+        };
+        for key in keys {
+            let Ok(Some(record)) = self.journal.settlement(&key).await else { continue };
+            let mut state = lane.state.lock();
+            let Some(sent) = state.sent.get_mut(&nonce) else { return };
+            let here = record
+                .transaction
+                .filter(|latest| latest.nonce == nonce && latest.signer.eq_ignore_ascii_case(&lane.name()));
+            match here.and_then(|latest| Some((transaction_hash(&latest.hash)?, latest))) {
+                Some((hash, _)) if sent.versions.iter().any(|(known, _)| *known == hash) => {}
+                Some(latest) => sent.versions.push(latest),
+                None => {
+                    for member in sent.members.iter_mut().filter(|member| *member.key() == key) {
+                        member.is_lost = true;
+                    }
+                }
             }
         }
     }

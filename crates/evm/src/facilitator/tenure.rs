@@ -5,15 +5,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tollway_ledger::{Holder, JournalState};
+use tollway_ledger::Holder;
 
-use crate::facilitator::engine::{Engine, transaction_hash};
+use crate::facilitator::engine::Engine;
 use crate::facilitator::watch::Told;
 
 /// How often there is something to look after.
 const EVERY: Duration = Duration::from_millis(250);
 /// How long an account must be free before a process takes it that has one already: others may want it.
 const MODESTY: Duration = Duration::from_secs(3);
+/// How often an idle process looks for what others left settled and not final.
+const LOOK_BACK: Duration = Duration::from_secs(60);
 /// How many settlements are taken over at a time.
 const SOME: u32 = 64;
 
@@ -40,12 +42,8 @@ impl Engine {
                 return;
             }
         };
-        let settled = open.into_iter().filter(|record| record.state == JournalState::Settled);
-        let told = settled.filter_map(|record| {
-            let hash = record.hash.as_deref().and_then(transaction_hash)?;
-            Some((record.key, Told { hash, block: record.block?, block_hash: None, denials: 0 }))
-        });
-        let told: std::collections::BTreeMap<_, _> = told.collect();
+        let told = open.into_iter().filter_map(|record| Some((Told::recorded(&record)?, record.key)));
+        let told: std::collections::BTreeMap<_, _> = told.map(|(told, key)| (key, told)).collect();
         if told.is_empty() {
             return;
         }
@@ -109,11 +107,13 @@ impl Engine {
 /// How long this process has been at it.
 struct Tenure {
     began: Instant,
+    /// When it last looked for what others left settled.
+    looked_back: Instant,
 }
 
 impl Default for Tenure {
     fn default() -> Self {
-        Self { began: Instant::now() }
+        Self { began: Instant::now(), looked_back: Instant::now() }
     }
 }
 
@@ -122,5 +122,11 @@ async fn keep_serving(engine: Weak<Engine>, mut tenure: Tenure) {
         tokio::time::sleep(EVERY).await;
         let Some(this) = engine.upgrade() else { return };
         this.serve_once(&mut tenure).await;
+        if tenure.looked_back.elapsed() >= LOOK_BACK {
+            tenure.looked_back = Instant::now();
+            if let Err(error) = this.look_back().await {
+                tracing::debug!(%error, "can't look for what others left");
+            }
+        }
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tollway_ledger::{Ending, Mined, fault};
+use tollway_ledger::{Ending, JournalState, Mined, Record, fault};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
-use crate::facilitator::engine::Engine;
+use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
 use crate::facilitator::heads::Heads;
 use crate::facilitator::lane::{Lane, Sent, Word};
@@ -34,11 +34,13 @@ pub(crate) struct Watch {
 
 #[derive(Default)]
 pub(super) struct State {
-    is_running: bool,
+    pub(super) is_running: bool,
     /// The block that was the last one at the last look.
     pub(super) head: Option<B256>,
     /// The hashes of blocks that were seen, by number.
     pub(super) blocks: BTreeMap<u64, B256>,
+    /// Whether there was a reorg after which not all that was told has been found or taken back.
+    pub(super) is_shaken: bool,
     /// Settlements that a reorg could take back.
     pub(super) unfinal: BTreeMap<PaymentKey, Told>,
 }
@@ -59,6 +61,13 @@ impl Told {
     pub(super) fn by(receipt: &Receipt) -> Self {
         let (hash, block) = (receipt.transaction_hash, receipt.block_number.to());
         Self { hash, block, block_hash: receipt.block_hash, denials: 0 }
+    }
+
+    /// What the ledger says of a settlement, whoever told it; None of one that is not settled.
+    pub(super) fn recorded(record: &Record) -> Option<Self> {
+        let hash = record.hash.as_deref().and_then(transaction_hash)?;
+        let block = record.block.filter(|_| record.state == JournalState::Settled)?;
+        Some(Self { hash, block, block_hash: None, denials: 0 })
     }
 }
 
@@ -169,26 +178,23 @@ impl Engine {
         let (mut mined, mut endings, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for Found { lane, nonce, receipt } in found {
             let deep = self.chain.is_deep_at(&receipt, head) && self.agreed(&lane, nonce, &receipt).await?;
+            let reverted = if deep { self.blamed(&lane, nonce, &receipt, head).await } else { Vec::new() };
             let mut state = lane.state.lock();
             let Some(sent) = state.sent.get_mut(&nonce) else { continue };
             sent.see(&receipt, deep);
             if !deep {
                 continue;
             }
-            let (paid, unpaid): (Vec<_>, Vec<_>) = sent
+            let paid: Vec<_> = sent
                 .members
                 .iter()
-                .filter(|member| !member.is_lost)
-                .partition(|member| member.job.payment.is_paid_by(&receipt));
+                .filter(|member| !member.is_lost && member.job.payment.is_paid_by(&receipt))
+                .collect();
             let (hash, block) = (receipt.transaction_hash.to_string(), receipt.block_number.to());
             endings.extend(
                 paid.iter()
                     .map(|member| (member.key().clone(), Ending::Settled { hash: hash.clone(), block })),
             );
-            // Nothing tells whose a delegation is, nor who used up the gas: nobody is blamed for these here.
-            let is_starved = sent.members.len() > 1 && sent.used_up(&receipt);
-            let blamed = unpaid.iter().filter(|member| !is_starved && !member.job.payment.is_delegated());
-            let reverted = blamed.map(|member| member.key().clone()).collect();
             let fee_gwei = receipt.fee_gwei().saturating_add(sent.gift_gwei());
             mined.push(Mined { hash, block, fee_gwei, reverted });
             drop(state);
@@ -262,14 +268,6 @@ impl Wanted {
 }
 
 impl Sent {
-    /// Whether nearly all of the transaction's gas was used: what comes last may have had too little.
-    fn used_up(&self, receipt: &Receipt) -> bool {
-        let version = self.versions.iter().find(|(hash, _)| *hash == receipt.transaction_hash);
-        let limit = version.and_then(|(_, signed)| Plan::of(signed)).map_or(0, |plan| plan.gas);
-        let used: u64 = receipt.gas_used.unwrap_or_default().to();
-        used >= limit.saturating_sub(limit / 16)
-    }
-
     /// What it gives away, in gwei.
     fn gift_gwei(&self) -> u64 {
         self.latest().and_then(|(_, signed)| Plan::of(signed)).map_or(0, |plan| gwei(plan.value))

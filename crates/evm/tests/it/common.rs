@@ -38,6 +38,8 @@ pub(crate) mod parking {
         LostReply,
         /// The chain's answer to another call.
         Instead(String, Value),
+        /// The chain's answer, changed.
+        Changed(fn(Value) -> Value),
         /// Neither chain nor answer.
         Hang,
     }
@@ -107,6 +109,7 @@ async fn answer_one(shared: &Shared, body: &Value) -> Value {
             Ok(result) => reply(Ok(result)),
             Err(error) => reply(Err(json!({"code": error.code, "message": error.message}))),
         },
+        Some(Fault::Changed(change)) => reply(ask().map(change)),
         Some(Fault::Hang) => std::future::pending().await,
     }
 }

@@ -8,6 +8,7 @@ use tollway_protocol::Reason;
 use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome};
 
 use crate::common::{PRICE, Stack, network, parking::Fault, reason_of, verify};
+use crate::paying::{approve, is_settled};
 
 #[tokio::test]
 async fn fa22_x402rs_02_a_lost_answer_to_the_broadcast_is_not_a_failure() {
@@ -126,4 +127,63 @@ async fn x402rs_01_a_mined_transaction_is_seen_at_the_first_look() {
     let stack = Stack::hooked(Box::new(hook)).await;
     assert!(matches!(stack.settle(stack.bound(1).await).await, Outcome::Settled { .. }));
     assert_eq!(looks.load(Ordering::SeqCst), 1);
+}
+
+/// A receipt as of a transaction that has done nothing.
+fn without_logs(mut receipt: Value) -> Value {
+    if receipt.is_object() {
+        receipt["logs"] = json!([]);
+    }
+    receipt
+}
+
+/// As [`without_logs`], of one that failed.
+fn failed(mut receipt: Value) -> Value {
+    if receipt.is_object() {
+        receipt["status"] = json!("0x0");
+    }
+    without_logs(receipt)
+}
+
+/// A node that changes every receipt as long as it lies.
+async fn liar(change: fn(Value) -> Value) -> (Stack, Arc<AtomicBool>) {
+    let lies = Arc::new(AtomicBool::new(true));
+    let lying = lies.clone();
+    let hook = move |method: &str, _: &Value| {
+        let lie = method == "eth_getTransactionReceipt" && lying.load(Ordering::SeqCst);
+        lie.then_some(Fault::Changed(change))
+    };
+    (Stack::hooked(Box::new(hook)).await, lies)
+}
+
+async fn reverts(stack: &Stack) -> u64 {
+    let payer = format!("{:#x}", stack.payer.address());
+    stack.ledger.reverts(&network(), &payer, tollway_protocol::door::UnixTime(0)).await.unwrap()
+}
+
+#[tokio::test]
+async fn fx_n4_a_receipt_without_its_logs_does_not_count_against_the_payer() {
+    for change in [without_logs as fn(Value) -> Value, failed] {
+        for by_permit in [false, true] {
+            let (stack, lies) = liar(change).await;
+            approve(&stack, stack.deployment.usdc, stack.payer.address());
+            let pay =
+                async |nonce| if by_permit { stack.permit(nonce).await } else { stack.bound(nonce).await };
+            let mut all = Vec::new();
+            for nonce in 1..=4 {
+                let paid = pay(nonce).await;
+                all.push(paid.clone());
+                let told = stack.facilitator.settle(paid, Duration::from_millis(200)).await;
+                assert!(matches!(told, Outcome::Pending { transaction: Some(_), .. }), "{told:?}");
+            }
+            assert_eq!((stack.seller_balance(), reverts(&stack).await), (4 * PRICE, 0));
+            lies.store(false, Ordering::SeqCst);
+            all.push(pay(5).await);
+            for paid in all {
+                let told = stack.settle(paid).await;
+                assert!(is_settled(&told), "{told:?}");
+            }
+            assert_eq!((stack.seller_balance(), stack.transactions_of_signer()), (5 * PRICE, 5));
+        }
+    }
 }

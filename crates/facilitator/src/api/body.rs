@@ -1,9 +1,11 @@
 //! Reading a body: bounded, then dispatched on its version, then typed, with the place of what is wrong.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::Request;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -57,8 +59,13 @@ pub(super) async fn read(request: Request, limit: usize, time: Duration) -> Resu
     if declared.and_then(|length| decimal_u64(length).ok()).is_some_and(|length| length > limit_of(limit)) {
         return Err(too_long());
     }
-    let body = request.into_body();
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+    let mut whole = pin!(Limited::new(request.into_body(), limit).collect());
+    // A body that came with its head needs no timer.
+    let whole = match (&mut whole).now_or_never() {
+        Some(whole) => Ok(whole),
+        None => Box::pin(tokio::time::timeout(time, whole)).await,
+    };
+    match whole {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
         Ok(Err(_cut)) => Err(Malformed::bad(Reason::InvalidPayload, "the body ended before it was complete")),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use serde_json::json;
 
-use super::{Api, answer};
+use super::{Api, answer, guard};
 use crate::redact;
 
 /// How long the ledger may take to say whether it is healthy.
@@ -34,7 +34,10 @@ pub(super) async fn index() -> Response {
     .into_response()
 }
 
-pub(super) async fn supported(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn supported(State(api): State<Arc<Api>>, request: Request) -> Response {
+    if let Err(refused) = guard::client(&api, &request) {
+        return *refused;
+    }
     Json(api.registry.kinds()).into_response()
 }
 

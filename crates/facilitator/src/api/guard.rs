@@ -1,10 +1,8 @@
 //! Who is let in: the client's rate first, then its key.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use tollway_protocol::reason::{Reason, Refusal};
@@ -14,31 +12,33 @@ use super::{Api, answer, client};
 use crate::meter::{self, Operation};
 use crate::screen::Caller;
 
-/// Bounds a client's requests, and notes who it is.
-pub(super) async fn client(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let address = client::address(&request, api.proxies.as_ref());
+/// Who was let in, and by which key, where there are any.
+pub(super) struct Entrant {
+    pub(super) caller: Caller,
+    pub(super) shown: Option<Shown>,
+}
+
+/// Bounds a client's requests; tells who it is.
+pub(super) fn client(api: &Api, request: &Request) -> Result<Caller, Box<Response>> {
+    let address = client::address(request, api.proxies.as_ref());
     if let (Some(buckets), Some(address)) = (&api.per_address, address)
         && let Err(wait) = buckets.take(address)
     {
         meter::turned_away("address");
-        return too_many(request.uri().path(), "too many requests from this address", wait);
+        return Err(too_many(request.uri().path(), "too many requests from this address", wait).into());
     }
-    request.extensions_mut().insert(Caller { key: None, address });
-    next.run(request).await
+    Ok(Caller { key: None, address })
 }
 
-/// Asks for a key, where there are any.
-pub(super) async fn key(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let Some(keys) = &api.keys else { return next.run(request).await };
+/// [`client`], and a key, where there are any.
+pub(super) fn enter(api: &Api, request: &Request) -> Result<Entrant, Box<Response>> {
+    let caller = client(api, request)?;
+    let Some(keys) = &api.keys else { return Ok(Entrant { caller, shown: None }) };
     match keys.admit(request.headers()) {
         Ok(shown) => {
-            if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
-                caller.key = Some(shown.name.clone());
-            }
-            request.extensions_mut().insert(shown);
-            next.run(request).await
+            Ok(Entrant { caller: Caller { key: Some(shown.name.clone()), ..caller }, shown: Some(shown) })
         }
-        Err(refused) => turn_away(request.uri().path(), refused),
+        Err(refused) => Err(turn_away(request.uri().path(), refused).into()),
     }
 }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network, Reason};
 
-use super::{Api, answer};
+use super::{Api, answer, guard};
 use crate::redact;
 use crate::settlements::{Found, State as Progress};
 
@@ -73,7 +73,12 @@ impl<'a> Answer<'a> {
     }
 }
 
-pub(super) async fn settlement(State(api): State<Arc<Api>>, uri: Uri) -> Response {
+pub(super) async fn settlement(State(api): State<Arc<Api>>, request: Request) -> Response {
+    if let Err(refused) = guard::enter(&api, &request) {
+        return *refused;
+    }
+    // It is never closed.
+    let _turn = api.lookups.acquire().await;
     let Some(settlements) = api.registry.settlements() else {
         return answer::error(
             StatusCode::NOT_IMPLEMENTED,
@@ -82,7 +87,7 @@ pub(super) async fn settlement(State(api): State<Arc<Api>>, uri: Uri) -> Respons
         );
     };
     // Not axum's extractor: only one segment is taken, and only what decodes in one way.
-    let segment = uri.path().strip_prefix("/settlements/").unwrap_or_default();
+    let segment = request.uri().path().strip_prefix("/settlements/").unwrap_or_default();
     let Some(key) = key(segment) else {
         let message = "expected a payment key, percent-encoded as one path segment: \
                        eip155%3A84532%2F<asset>%2F<payer>%2F<nonce>";

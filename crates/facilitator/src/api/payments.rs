@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{StatusCode, Uri};
+use http::StatusCode;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tollway_protocol::reason::{Reason, Refusal};
-use tower::BoxError;
+use tollway_protocol::wire::PaymentRequest;
 
 use super::body::{self, Asked, Malformed, Wire};
-use super::keys::Shown;
+use super::guard::Entrant;
 use super::prefer::{self, Wait};
 use super::{Api, answer, guard};
 use crate::meter::Operation;
@@ -22,11 +23,10 @@ use crate::screen::Caller;
 const LEAST: Duration = Duration::from_secs(1);
 
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let caller = caller(&request);
     match asked(&api, Operation::Verify, request).await {
         Err(refused) => refused,
-        Ok(Asked { wire, request }) => {
-            answer::verdict(wire, api.registry.verify_for(&request, &caller).await)
+        Ok(Taken { wire, request, caller, _turn }) => {
+            answer::verdict(wire, api.registry.verify_for(request, &caller).await)
         }
     }
 }
@@ -35,15 +35,14 @@ pub(super) async fn settle(State(api): State<Arc<Api>>, request: Request) -> Res
     let arrived = Instant::now();
     let within = api.registry.settle_within();
     let wait = prefer::wait(request.headers(), within);
-    let caller = caller(&request);
     match asked(&api, Operation::Settle, request).await {
         Err(refused) => refused,
-        Ok(Asked { wire, request }) => {
+        Ok(Taken { wire, request, caller, _turn }) => {
             let within = wait.map_or(within, Wait::time);
             let left = within.saturating_sub(arrived.elapsed());
             // A caller's own deadline is kept even when its body took all the time.
             let left = if wait.is_some() { left } else { left.max(LEAST) };
-            let settlement = api.registry.settle_for(&request, left, &caller).await;
+            let settlement = api.registry.settle_for(request, left, &caller).await;
             let mut response = answer::settlement(wire, &settlement);
             if let Some(wait) = wait {
                 response.headers_mut().insert(prefer::APPLIED, wait.applied());
@@ -53,19 +52,25 @@ pub(super) async fn settle(State(api): State<Arc<Api>>, request: Request) -> Res
     }
 }
 
-fn caller(request: &Request) -> Caller {
-    request.extensions().get::<Caller>().cloned().unwrap_or_default()
+/// A payment that may be answered now.
+struct Taken<'a> {
+    wire: Wire,
+    request: PaymentRequest,
+    caller: Caller,
+    _turn: SemaphorePermit<'a>,
 }
 
 /// The payment in a request, counted for the caller's key; or the answer that refuses it.
-async fn asked(api: &Api, operation: Operation, request: Request) -> Result<Asked, Response> {
-    let shown = request.extensions().get::<Shown>().cloned();
+async fn asked(api: &Api, operation: Operation, request: Request) -> Result<Taken<'_>, Response> {
+    let Entrant { caller, shown } = guard::enter(api, &request).map_err(|refused| *refused)?;
+    let turn = api.turns.try_acquire().map_err(|_| shed(operation))?;
     let asked = understood(api, request).await.map_err(|bad| answer::malformed(operation, &bad))?;
     guard::spend(api, shown.as_ref(), operation).map_err(|refused| {
         let path = if operation == Operation::Verify { "/verify" } else { "/settle" };
         guard::turn_away(path, refused)
     })?;
-    Ok(asked)
+    let Asked { wire, request } = asked;
+    Ok(Taken { wire, request, caller, _turn: turn })
 }
 
 async fn understood(api: &Api, request: Request) -> Result<Asked, Malformed> {
@@ -86,22 +91,9 @@ async fn understood(api: &Api, request: Request) -> Result<Asked, Malformed> {
     Ok(asked)
 }
 
-/// More than is served at a time, or longer than anything may take.
-pub(super) async fn overrun(uri: Uri, error: BoxError) -> Response {
-    let operation = if uri.path().ends_with("/verify") { Operation::Verify } else { Operation::Settle };
-    let shed = error.is::<tower::load_shed::error::Overloaded>();
-    let refusal = match operation {
-        _ if shed => {
-            let message = "too many payments are being answered: send the same payment again later";
-            Refusal::new(Reason::FacilitatorUnavailable, message)
-        }
-        Operation::Verify => {
-            Refusal::new(Reason::ChainUnreachable, "no verdict in time: send it again later")
-        }
-        Operation::Settle => {
-            let message = "no outcome in time; the work goes on: send the same payment again";
-            Refusal::new(Reason::SettlementPending, message)
-        }
-    };
+/// More than is served at a time.
+fn shed(operation: Operation) -> Response {
+    let message = "too many payments are being answered: send the same payment again later";
+    let refusal = Refusal::new(Reason::FacilitatorUnavailable, message);
     answer::refusal(operation, StatusCode::SERVICE_UNAVAILABLE, &refusal, "")
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use tollway_protocol::Network;
 use tollway_protocol::bind::{Bound, PaymentKey, Presented};
 use tollway_protocol::reason::{Dialect, Reason, Refusal};
 use tollway_protocol::scheme::{FacilitatorScheme, Outcome};
@@ -18,11 +19,12 @@ use crate::meter::{InFlight, Meter, Operation, label};
 use crate::redact;
 use crate::screen::{Caller, Subject, Told};
 
-pub(super) async fn verify(registry: &Registry, request: &PaymentRequest, caller: &Caller) -> Verdict {
+pub(super) async fn verify(registry: &Registry, request: PaymentRequest, caller: &Caller) -> Verdict {
     let offer = &request.payment_requirements;
     let meter = registry.meter(Operation::Verify, offer);
     let _in_flight = InFlight::new(Operation::Verify);
-    let refused = |refusal| Verdict::from(spoken(refusal, offer, Operation::Verify));
+    let dialect = Dialect::of_offer(offer);
+    let refused = |refusal| Verdict::from(spoken(refusal, dialect, Operation::Verify));
     let verdict = match admit(registry, request, caller, Operation::Verify).await {
         Err(refusal) => refused(refusal),
         Ok(Admitted { mechanism, bound, subject }) => {
@@ -35,7 +37,7 @@ pub(super) async fn verify(registry: &Registry, request: &PaymentRequest, caller
         }
     };
     let reason = label(verdict.invalid_reason.as_ref());
-    tracing::debug!(network = %offer.network, valid = verdict.is_valid, reason, "verified");
+    tracing::debug!(network = meter.network(), valid = verdict.is_valid, reason, "verified");
     meter.finish(
         if verdict.is_valid { "valid" } else { failure(verdict.invalid_reason.as_ref(), "invalid") },
         reason,
@@ -53,35 +55,42 @@ async fn judge(
         let verified = bound.at(mechanism.now((registry.clock)()))?;
         mechanism.verify(&verified).await
     };
-    let found = tokio::time::timeout(registry.verify_within, AssertUnwindSafe(work).catch_unwind()).await;
+    // In a box of its own: a timer's alignment would be that of every future around it.
+    let mut elapsed = Box::pin(tokio::time::sleep(registry.verify_within));
+    let found = tokio::select! {
+        biased;
+        found = AssertUnwindSafe(work).catch_unwind() => Some(found),
+        () = &mut elapsed => None,
+    };
     let refuse = |message: &str| Err(Refusal::new(Reason::ChainUnreachable, message).payer(&payer));
     match found {
-        Ok(Ok(Ok(()))) => Ok(payer),
-        Ok(Ok(Err(refusal))) => Err(Refusal { payer: refusal.payer.or(Some(payer)), ..refusal }),
-        Ok(Err(_panic)) => {
+        Some(Ok(Ok(()))) => Ok(payer),
+        Some(Ok(Err(refusal))) => Err(Refusal { payer: refusal.payer.or(Some(payer)), ..refusal }),
+        Some(Err(_panic)) => {
             refuse("the facilitator failed while verifying: send the same payment again later")
         }
-        Err(_elapsed) => refuse("the chain did not answer in time: send the same payment again later"),
+        None => refuse("the chain did not answer in time: send the same payment again later"),
     }
 }
 
 pub(super) async fn settle(
     registry: &Registry,
-    request: &PaymentRequest,
+    request: PaymentRequest,
     caller: &Caller,
     deadline: Duration,
 ) -> Settlement {
     let started = Instant::now();
     let offer = &request.payment_requirements;
     let meter = registry.meter(Operation::Settle, offer);
+    let (dialect, network) = (Dialect::of_offer(offer), offer.network.clone());
     let (settlement, outcome) = match take(registry, request, caller, deadline).await {
         Ok((admitted, slot)) => {
             work(registry, admitted, slot, deadline.saturating_sub(started.elapsed())).await
         }
         Err(refusal) => {
-            let refusal = spoken(refusal, offer, Operation::Settle);
+            let refusal = spoken(refusal, dialect, Operation::Settle);
             let outcome = failure(Some(&refusal.code()), "failed");
-            (refused(refusal, offer), outcome)
+            (refused(refusal, network), outcome)
         }
     };
     meter.finish(outcome, label(settlement.error_reason.as_ref()));
@@ -99,7 +108,7 @@ struct Admitted {
 /// All that is decided before a mechanism acts.
 async fn take(
     registry: &Registry,
-    request: &PaymentRequest,
+    request: PaymentRequest,
     caller: &Caller,
     deadline: Duration,
 ) -> Result<(Admitted, tokio::sync::OwnedSemaphorePermit), Refusal> {
@@ -123,7 +132,7 @@ async fn take(
 /// before its mechanism gets it.
 async fn admit(
     registry: &Registry,
-    request: &PaymentRequest,
+    request: PaymentRequest,
     caller: &Caller,
     operation: Operation,
 ) -> Result<Admitted, Refusal> {
@@ -199,51 +208,53 @@ const FAILED: &str =
     "the facilitator failed while settling; the outcome is not known: send the same payment again";
 
 fn answer(outcome: Outcome, offer: &Offer, payer: String) -> Settlement {
+    let (dialect, network) = (Dialect::of_offer(offer), offer.network.clone());
     let settlement = match outcome {
         Outcome::Settled { transaction } => Settlement {
             transaction: Some(transaction),
             amount: Some(offer.amount),
-            ..Settlement::new(true, offer.network.clone())
+            ..Settlement::new(true, network)
         },
         Outcome::Charged { transaction, amount } => {
-            Settlement { transaction, amount: Some(amount), ..Settlement::new(true, offer.network.clone()) }
+            Settlement { transaction, amount: Some(amount), ..Settlement::new(true, network) }
         }
         Outcome::NotSettled { refusal, transaction } => {
-            Settlement { transaction, ..refused(spoken(refusal, offer, Operation::Settle), offer) }
+            Settlement { transaction, ..refused(spoken(refusal, dialect, Operation::Settle), network) }
         }
         Outcome::Pending { transaction, message } => {
-            let refusal = spoken(Refusal::new(Reason::SettlementPending, message), offer, Operation::Settle);
-            Settlement { transaction, ..refused(refusal, offer) }
+            let refusal = Refusal::new(Reason::SettlementPending, message);
+            Settlement { transaction, ..refused(spoken(refusal, dialect, Operation::Settle), network) }
         }
     };
     Settlement { payer: Some(payer), ..settlement }
 }
 
-fn refused(refusal: Refusal, offer: &Offer) -> Settlement {
+fn refused(refusal: Refusal, network: Network) -> Settlement {
     Settlement {
         error_reason: Some(refusal.code()),
         error_message: Some(refusal.message),
         payer: refusal.payer,
-        ..Settlement::new(false, offer.network.clone())
+        ..Settlement::new(false, network)
     }
 }
 
 /// Finds the mechanism and compares what the payment does with the offer.
 fn bind(
     registry: &Registry,
-    request: &PaymentRequest,
+    request: PaymentRequest,
     operation: Operation,
 ) -> Result<(Arc<dyn FacilitatorScheme>, Bound), Refusal> {
-    let offer = &request.payment_requirements;
+    let PaymentRequest { payment_requirements: offer, payment_payload: payment, .. } = request;
     let mechanism =
-        registry.mechanism(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, offer))?;
+        registry.mechanism(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, &offer))?;
     let present = match operation {
         Operation::Verify => Presented::new,
         Operation::Settle => Presented::charged,
     };
-    let presented = present(offer.clone(), request.payment_payload.clone())?;
+    let presented = present(offer, payment)?;
     let effects = catch_unwind(AssertUnwindSafe(|| mechanism.effects(&presented)));
     let effects = effects.unwrap_or_else(|_panic| {
+        let offer = presented.offer();
         tracing::error!(network = %offer.network, scheme = %offer.scheme, "the mechanism panicked while decoding");
         Err(Refusal::new(unexpected(operation), "the facilitator failed while reading this payment"))
     })?;
@@ -277,7 +288,7 @@ const fn unexpected(operation: Operation) -> Reason {
 }
 
 /// A refusal as callers may see it: in the scheme's dialect, with a reason, without URLs.
-fn spoken(refusal: Refusal, offer: &Offer, operation: Operation) -> Refusal {
+fn spoken(refusal: Refusal, dialect: Dialect, operation: Operation) -> Refusal {
     let nameless = refusal.code().as_str().trim().is_empty();
     let reason = if nameless { unexpected(operation) } else { refusal.reason };
     let message = if refusal.message.is_empty() {
@@ -285,7 +296,7 @@ fn spoken(refusal: Refusal, offer: &Offer, operation: Operation) -> Refusal {
     } else {
         redact::urls(&refusal.message)
     };
-    Refusal { reason, message, dialect: Dialect::of_offer(offer), payer: refusal.payer }
+    Refusal { reason, message, dialect, payer: refusal.payer }
 }
 
 /// The outcome's label: a refusal for our own troubles is no verdict about the payment.
@@ -330,6 +341,6 @@ impl Registry {
 
     fn meter(&self, operation: Operation, offer: &Offer) -> Meter {
         let served = self.mechanism(&offer.scheme, &offer.network).is_some();
-        Meter::start(operation, served.then_some((offer.scheme.as_str(), offer.network.as_str())))
+        Meter::start(operation, served.then(|| (offer.scheme.as_str(), offer.network.as_str())))
     }
 }

@@ -73,9 +73,10 @@ async fn fa26_no_scheme_and_no_operation_gets_past_a_deny_list() {
         let world = world(|builder| builder.policy(Arc::new(Lists::new([], [rule]))));
         for scheme in SCHEMES {
             let request = payment(scheme);
-            let verdict = world.registry.verify_for(&request, &shop()).await;
+            let verdict = world.registry.verify_for(request.clone(), &shop()).await;
             assert_eq!(verdict.invalid_reason.unwrap().reason(), Reason::NotAllowed, "{scheme} {what}");
-            let settlement = world.registry.settle_for(&request, Duration::from_secs(5), &shop()).await;
+            let settlement =
+                world.registry.settle_for(request.clone(), Duration::from_secs(5), &shop()).await;
             assert_eq!(settlement.error_reason.unwrap().reason(), Reason::NotAllowed, "{scheme} {what}");
             assert!(!settlement.success && settlement.transaction.is_none());
         }
@@ -92,13 +93,11 @@ async fn fa26_an_allow_list_lets_only_its_own_through_on_every_path() {
         let shut =
             world(|builder| builder.policy(Arc::new(Lists::new([stranger.clone(), others.clone()], []))));
         for scheme in SCHEMES {
-            assert!(open.registry.verify_for(&payment(scheme), &shop()).await.is_valid, "{scheme} {what}");
+            assert!(open.registry.verify_for(payment(scheme), &shop()).await.is_valid, "{scheme} {what}");
+            assert!(open.registry.settle_for(payment(scheme), Duration::from_secs(5), &shop()).await.success);
+            assert!(!shut.registry.verify_for(payment(scheme), &shop()).await.is_valid);
             assert!(
-                open.registry.settle_for(&payment(scheme), Duration::from_secs(5), &shop()).await.success
-            );
-            assert!(!shut.registry.verify_for(&payment(scheme), &shop()).await.is_valid);
-            assert!(
-                !shut.registry.settle_for(&payment(scheme), Duration::from_secs(5), &shop()).await.success
+                !shut.registry.settle_for(payment(scheme), Duration::from_secs(5), &shop()).await.success
             );
         }
         assert_eq!((open.acts(), shut.acts()), (SCHEMES.len(), 0), "{what}");
@@ -109,7 +108,7 @@ async fn fa26_an_allow_list_lets_only_its_own_through_on_every_path() {
 async fn a_rule_means_only_what_matches_all_its_members() {
     let rule = Rule { payer: list(&[PAYER]), key: list(&["another"]), ..Rule::default() };
     let world = world(|builder| builder.policy(Arc::new(Lists::new([], [rule]))));
-    assert!(world.registry.verify_for(&request(""), &shop()).await.is_valid);
+    assert!(world.registry.verify_for(request(""), &shop()).await.is_valid);
     assert!(world.registry.verify(&request("")).await.unwrap().is_valid, "without a key");
 }
 

@@ -91,10 +91,17 @@ pub async fn fa21_what_is_in_final_blocks_is_final<S: Site>(site: &S) {
     for (n, block) in [(1, 5), (2, 6), (3, 7)] {
         finish(&ledger, n, settled("a1", block)).await.unwrap();
     }
+    assert_eq!(ledger.unfinal(&Network::eip155(1), 9).await.unwrap(), []);
+    assert_eq!(ledger.unfinal(&network(), 4).await.unwrap(), []);
+    assert_eq!(
+        ledger.unfinal(&network(), 6).await.unwrap(),
+        [record(&ledger, 1).await, record(&ledger, 2).await]
+    );
     assert_eq!(ledger.finalize(&Network::eip155(1), 9).await.unwrap(), 0);
     assert_eq!(ledger.finalize(&network(), 4).await.unwrap(), 0);
     assert_eq!(ledger.finalize(&network(), 6).await.unwrap(), 2);
     assert_eq!(ledger.finalize(&network(), 6).await.unwrap(), 0);
+    assert_eq!(ledger.unfinal(&network(), 9).await.unwrap(), [record(&ledger, 3).await]);
     for (n, is_final) in [(1, true), (2, true), (3, false), (4, false)] {
         assert_eq!(record(&ledger, n).await.is_final, is_final, "{n}");
     }

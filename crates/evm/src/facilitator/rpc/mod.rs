@@ -74,43 +74,50 @@ struct Told {
 /// One call of several that are made together.
 pub(crate) struct Ask {
     method: &'static str,
-    params: serde_json::Value,
+    /// Written once: the calldata of many payments is long.
+    params: Box<RawValue>,
 }
 
 impl Ask {
+    fn new(method: &'static str, params: &impl Serialize) -> Self {
+        // Numbers, bytes and texts can always be written.
+        let params = serde_json::value::to_raw_value(params).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { method, params }
+    }
+
     pub(crate) fn head() -> Self {
-        Self { method: "eth_getBlockByNumber", params: serde_json::json!(["latest", false]) }
+        Self::new("eth_getBlockByNumber", &("latest", false))
     }
 
     pub(crate) fn receipt(hash: B256) -> Self {
-        Self { method: "eth_getTransactionReceipt", params: serde_json::json!([hash]) }
+        Self::new("eth_getTransactionReceipt", &[hash])
     }
 
     pub(crate) fn transaction(hash: B256) -> Self {
-        Self { method: "eth_getTransactionByHash", params: serde_json::json!([hash]) }
+        Self::new("eth_getTransactionByHash", &[hash])
     }
 
     pub(crate) fn nonce(address: Address) -> Self {
-        Self { method: "eth_getTransactionCount", params: serde_json::json!([address, "latest"]) }
+        Self::new("eth_getTransactionCount", &(address, "latest"))
     }
 
     pub(crate) fn balance(address: Address) -> Self {
-        Self { method: "eth_getBalance", params: serde_json::json!([address, "latest"]) }
+        Self::new("eth_getBalance", &(address, "latest"))
     }
 
     pub(crate) fn code(address: Address) -> Self {
-        Self { method: "eth_getCode", params: serde_json::json!([address, "latest"]) }
+        Self::new("eth_getCode", &(address, "latest"))
     }
 
     pub(crate) fn call(call: &Call) -> Self {
-        Self { method: "eth_call", params: serde_json::json!([call, "latest"]) }
+        Self::new("eth_call", &(call, "latest"))
     }
 
     pub(crate) fn logs(addresses: &[Address], topics: &serde_json::Value, from_block: u64) -> Self {
         let filter = serde_json::json!([{
             "address": addresses, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
         }]);
-        Self { method: "eth_getLogs", params: filter }
+        Self::new("eth_getLogs", &filter)
     }
 }
 
@@ -297,8 +304,18 @@ impl Rpc {
         topics: &serde_json::Value,
         from_block: u64,
     ) -> Result<Vec<FoundLog>, RpcError> {
+        self.logs_at(&[address], topics, from_block).await
+    }
+
+    /// The logs of several contracts.
+    pub(crate) async fn logs_at(
+        &self,
+        addresses: &[Address],
+        topics: &serde_json::Value,
+        from_block: u64,
+    ) -> Result<Vec<FoundLog>, RpcError> {
         let filter = serde_json::json!({
-            "address": address, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
+            "address": addresses, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
         });
         self.request("eth_getLogs", (filter,)).await
     }

@@ -140,6 +140,11 @@ impl Journal for PostgresLedger {
         self.read(async move |db: &Session, me: &Instance| read::open(db, me, &network).await).await
     }
 
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+        let network = network.clone();
+        self.read(async move |db: &Session, me: &Instance| read::unfinal(db, me, &network, block).await).await
+    }
+
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         let network = network.clone();
         let work = async move |db: &Session, me: &Instance| signers::take_over(db, me, &network, limit).await;

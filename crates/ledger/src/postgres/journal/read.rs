@@ -132,6 +132,21 @@ pub(super) async fn open(db: &Session, me: &Instance, network: &Network) -> Resu
     records(db, sql, &[&me.id(), &me.clock(), &network.as_str()]).await
 }
 
+pub(super) async fn unfinal(
+    db: &Session,
+    me: &Instance,
+    network: &Network,
+    block: u64,
+) -> Result<Vec<Record>, Failure> {
+    let sql = records!(
+        "WHERE s.id IN (
+             SELECT id FROM settlements
+             WHERE network = $3 AND state = 'settled' AND NOT is_final AND block <= $4
+         ) ORDER BY s.id"
+    );
+    records(db, sql, &[&me.id(), &me.clock(), &network.as_str(), &stored(block)]).await
+}
+
 pub(super) async fn page(
     db: &Session,
     me: &Instance,

@@ -113,6 +113,11 @@ impl Journal for SqliteLedger {
         self.look(move |db, process| read::open(db, process, &network)).await
     }
 
+    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+        let network = network.clone();
+        self.look(move |db, process| read::unfinal(db, process, &network, block)).await
+    }
+
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         let network = network.clone();
         self.write(move |db, process| signers::take_over(db, process, &network, limit)).await

@@ -121,6 +121,20 @@ pub(in super::super) fn open(
     records(connection, filter, params![lease.instance, lease.now(), network.as_str()])
 }
 
+pub(in super::super) fn unfinal(
+    connection: &Connection,
+    lease: &Lease,
+    network: &Network,
+    block: u64,
+) -> Result<Vec<Record>, Failure> {
+    let filter = "WHERE s.id IN (
+            SELECT id FROM settlements
+            WHERE network = ?3 AND state = 'settled' AND is_final = 0 AND block <= ?4
+        ) ORDER BY s.id";
+    let block = signed_number(block);
+    records(connection, filter, params![lease.instance, lease.now(), network.as_str(), block])
+}
+
 pub(in super::super) fn page(
     connection: &Connection,
     lease: &Lease,

@@ -270,6 +270,8 @@ impl Run {
         records.retain(|record| !record.is_final);
         assert_eq!(ledger.open(&network()).await.unwrap(), records);
         assert!(records.iter().all(|record| record.state != JournalState::Failed));
+        records.retain(|record| record.block.is_some_and(|block| block <= 5));
+        assert_eq!(ledger.unfinal(&network(), 5).await.unwrap(), records);
         let mut latest: Vec<_> = self.books.carriers.iter().filter(|carrier| !carrier.replaced).collect();
         latest.sort_unstable_by_key(|carrier| carrier.nonce);
         let told = ledger.nonces(&network(), SIGNER, 0).await.unwrap();
