@@ -83,6 +83,7 @@ fn main() -> ExitCode {
     }
     println!("{} seeds from {from}", args.seeds);
     let (next, broken) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let (settled, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let bug = args.bug.map(|bug| &*bug.leak());
     let began = std::time::Instant::now();
     on_threads(args.stack, || {
@@ -93,6 +94,8 @@ fn main() -> ExitCode {
                 return;
             }
             let report = tollway_sim::run(from + n, args.trace);
+            settled.fetch_add(report.ended.0, Ordering::Relaxed);
+            failed.fetch_add(report.ended.1, Ordering::Relaxed);
             if let Some(violation) = &report.broken {
                 println!("seed {} breaks {}: {}", report.seed, violation.rule, violation.text);
                 broken.lock().push(report);
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
     let broken = broken.into_inner();
     let seconds = began.elapsed().as_secs_f32();
     println!("{} of {} seeds broke a rule, in {seconds:.0} s", broken.len(), args.seeds);
+    println!("{} payments were settled, {} failed", settled.into_inner(), failed.into_inner());
     let Some(first) = broken.iter().min_by_key(|report| report.seed) else { return ExitCode::SUCCESS };
     if !args.all {
         println!("{}", first.plan);

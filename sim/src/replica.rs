@@ -1,7 +1,7 @@
 //! A facilitator's process: the real engine between simulated nodes and a simulated store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tollway_evm::facilitator::Transport;
@@ -29,6 +29,8 @@ pub struct Replica {
     facilitator: ExactFacilitator,
     /// Whether it takes requests.
     serves: Arc<AtomicBool>,
+    /// Calls to settle that are not answered.
+    calls: Arc<AtomicUsize>,
     world: Arc<World>,
 }
 
@@ -65,7 +67,7 @@ impl Replica {
         });
         tokio::spawn(lives(world.clone(), Arc::downgrade(&disk), pulse.clone()));
         world.hurts(number);
-        Self { number, pulse, disk, facilitator, serves, world: world.clone() }
+        Self { number, pulse, disk, facilitator, serves, calls: Arc::default(), world: world.clone() }
     }
 
     /// How it is.
@@ -94,6 +96,12 @@ impl Replica {
         self.life() != Life::Dead && self.serves.load(Ordering::Relaxed)
     }
 
+    /// How many calls to settle it has not answered.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// What it makes of a payment.
     #[must_use]
     pub fn facilitator(&self) -> &ExactFacilitator {
@@ -119,11 +127,16 @@ impl Replica {
         let (world, facilitator, replica) = (self.world.clone(), self.facilitator.clone(), self.number);
         let (wish, pulse) = (wish.clone(), self.pulse.clone());
         let (heard, hears) = tokio::sync::oneshot::channel();
+        let calls = self.calls.clone();
+        calls.fetch_add(1, Ordering::Relaxed);
         // Some hang up before they are answered.
         let is_heard = world.chance.permille(850);
         tokio::spawn(async move {
             pulse.passes().await;
-            let Ok(bound) = wish.bound(&facilitator) else { return };
+            let Ok(bound) = wish.bound(&facilitator) else {
+                calls.fetch_sub(1, Ordering::Relaxed);
+                return;
+            };
             let began = world.millis();
             world.trace.note(&format!("r{replica} is asked for {}", wish.transfer.nonce));
             let place = world.oracle.lock().asked(&wish.key, began);
@@ -133,6 +146,7 @@ impl Replica {
             pulse.passes().await;
             let call = Call { replica, wish: &wish, began, is_heard };
             world.oracle.lock().answered(&world, &call, &outcome);
+            calls.fetch_sub(1, Ordering::Relaxed);
             let is_settled = matches!(outcome, tollway_protocol::scheme::Outcome::Settled { .. });
             let _ = heard.send(is_settled);
         });

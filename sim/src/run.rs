@@ -152,20 +152,32 @@ impl Run {
 
     /// Waits until all is over, and compares.
     async fn rest(&mut self) {
-        let world = self.world.clone();
-        let until = world.millis() + REST * 1000;
-        while world.oracle.lock().rests(&world) == Verdict::Moves {
-            if self.is_broken() {
-                return;
-            }
-            if world.millis() > until {
-                return world.oracle.lock().is_stuck(&world);
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        if !self.comes_to_rest().await {
+            return;
         }
         self.fresh().await;
-        if !self.is_broken() {
-            world.oracle.lock().balances(&world);
+        if self.comes_to_rest().await {
+            self.world.oracle.lock().balances(&self.world);
+        }
+    }
+
+    /// V1, V3: every call is answered, every settlement has ended for good. Tells whether no rule was broken by then.
+    async fn comes_to_rest(&self) -> bool {
+        let world = &self.world;
+        let until = world.millis() + REST * 1000;
+        loop {
+            if self.is_broken() {
+                return false;
+            }
+            let calls = self.replicas.iter().map(Replica::calls).sum();
+            if calls == 0 && world.oracle.lock().rests(world) == Verdict::Rests {
+                return true;
+            }
+            if world.millis() > until {
+                world.oracle.lock().is_stuck(world, calls);
+                return false;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 

@@ -65,8 +65,8 @@ impl Journal for Whole {
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         self.0.reopen(keys).await
     }
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
-        self.0.finalize(network, block).await
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError> {
+        self.0.finalize(network, block, keys).await
     }
     async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
         self.0.let_go(key).await
@@ -83,8 +83,8 @@ impl Journal for Whole {
     async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError> {
         Journal::open(&self.0, network).await
     }
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
-        self.0.unfinal(network, block).await
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError> {
+        self.0.unfinal(network, block, limit).await
     }
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {
         self.0.take_over(network, limit).await

@@ -262,7 +262,8 @@ pub trait Journal: Send + Sync {
     /// A conflict takes back nothing of the other endings.
     ///
     /// What a mined transaction cost takes the place of the bids under its nonce in the budget. Found again, in the
-    /// same block or a later one, it is what was found last; found under a nonce of which another was mined, that one
+    /// same block or a later one, it is what was found last, except that in the same block what reverted in it is added to
+    /// what was found reverted before; found under a nonce of which another was mined, that one
     /// is mined no more. One that is not recorded is passed over.
     ///
     /// Who holds a settlement does not matter here; nobody holds one that is finished.
@@ -286,11 +287,12 @@ pub trait Journal: Send + Sync {
     /// [`LedgerError::Conflict`] when one of them is final, not settled or not there; then none is changed.
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError>;
 
-    /// Makes final what is settled in blocks up to `block`; returns how many settlements that were.
+    /// Makes final those of the payments that are settled in blocks up to `block`, whoever told them; returns how many
+    /// that were. The others are passed over: what nobody looked at again does not become final.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError>;
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError>;
 
     /// Lets go of a settlement that this process holds and can't go on with, so that another can take it over. Does nothing
     /// when it is finished, or not this process's.
@@ -324,12 +326,12 @@ pub trait Journal: Send + Sync {
     /// [`LedgerError`].
     async fn open(&self, network: &Network) -> Result<Vec<Record>, LedgerError>;
 
-    /// What is settled on `network` in blocks up to `block` and is not final: what [`Journal::finalize`] would make final.
-    /// Oldest first, whoever told it.
+    /// What is settled on `network` in blocks up to `block` and is not final: what [`Journal::finalize`] may make final.
+    /// At most `limit` records, by their blocks, whoever told them.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError>;
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError>;
 
     /// Takes over at most `limit` unfinished settlements on `network` that nobody holds, oldest first; not those whose
     /// latest transaction is of an account that another live process has leased. Gives their records, as they are then.

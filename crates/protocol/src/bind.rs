@@ -21,7 +21,9 @@ impl PaymentKey {
     /// which is escaped inside them, so that no two lists of parts have one key.
     #[must_use]
     pub fn new(network: &Network, parts: &[&str]) -> Self {
-        let mut key = network.as_str().to_owned();
+        let length = parts.iter().map(|part| part.len().saturating_add(1)).sum();
+        let mut key = String::with_capacity(network.as_str().len().saturating_add(length));
+        key.push_str(network.as_str());
         for part in parts {
             key.push('/');
             if part.contains(['%', '/']) {

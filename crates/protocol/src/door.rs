@@ -140,6 +140,24 @@ impl Address {
         }
     }
 
+    /// The address of 20 bytes that every `eip155` network has.
+    ///
+    /// ```
+    /// use tollway_protocol::door::Address;
+    /// assert_eq!(Address::evm([0xab; 20]).as_str(), "0xabababababababababababababababababababab");
+    /// ```
+    #[must_use]
+    pub fn evm(bytes: [u8; 20]) -> Self {
+        let mut text = String::with_capacity(42);
+        text.push_str("0x");
+        for byte in bytes {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        Self(text)
+    }
+
     /// The canonical text.
     #[must_use]
     pub fn as_str(&self) -> &str {

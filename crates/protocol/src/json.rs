@@ -102,11 +102,11 @@ impl Object {
         self
     }
 
-    /// Reads the object as a `T`.
+    /// Reads the object as a `T`, which may borrow its texts.
     ///
     /// # Errors
     /// What serde says of the shape.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         T::deserialize(&self.0)
     }
 

@@ -38,8 +38,8 @@ impl Oracle {
         idle
     }
 
-    /// V1, V3: nothing came to rest in the time that it had.
-    pub fn is_stuck(&mut self, world: &World) {
+    /// V1, V3: not all came to rest in the time that it had; `calls` are not answered.
+    pub fn is_stuck(&mut self, world: &World, calls: usize) {
         let open: Vec<_> = {
             let tables = world.tables.lock();
             let open = tables.rows.iter().filter(|(_, row)| !row.is_finished());
@@ -50,6 +50,8 @@ impl Oracle {
             self.breaks(world, "V3", idle.join("; "));
         } else if !open.is_empty() {
             self.breaks(world, "V1", open.join("; "));
+        } else if calls > 0 {
+            self.breaks(world, "V1", format!("{calls} calls are not answered"));
         } else {
             self.breaks(world, "V1", "what is settled does not become final".into());
         }
@@ -73,11 +75,6 @@ impl Oracle {
                 }
                 (JournalState::Settled, paid) => {
                     wrong.push(("S11", format!("{key} is settled in {:?}, on chain in {paid:?}", row.hash)));
-                }
-                // It waited in a queue when all else had come to rest, and is made but not told yet.
-                (state, Some(paid)) if !matches!(state, JournalState::Failed | JournalState::Settled) => {
-                    let place = SELLERS.iter().position(|(seller, _)| *seller == t.to);
-                    sums[place.unwrap()] += paid.value;
                 }
                 (JournalState::Failed, Some(paid)) if !self.canon.shaken.contains(&id) => {
                     wrong.push(("S5", format!("{key} has failed, and is paid in {}", paid.hash)));

@@ -112,8 +112,8 @@ impl Journal for Disk {
         self.call("reopen", self.process.reopen(keys)).await
     }
 
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
-        self.call("finalize", self.process.finalize(network, block)).await
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError> {
+        self.call("finalize", self.process.finalize(network, block, keys)).await
     }
 
     async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
@@ -136,8 +136,8 @@ impl Journal for Disk {
         self.call("open", Journal::open(&self.process, network)).await
     }
 
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
-        self.call("unfinal", self.process.unfinal(network, block)).await
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError> {
+        self.call("unfinal", self.process.unfinal(network, block, limit)).await
     }
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {

@@ -77,8 +77,8 @@ impl Journal for Process {
         self.tables.lock().reopen(keys, self.me())
     }
 
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
-        Ok(self.tables.lock().finalize(network, block))
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError> {
+        Ok(self.tables.lock().finalize(network, block, keys))
     }
 
     async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
@@ -102,8 +102,8 @@ impl Journal for Process {
         Ok(self.tables.lock().open(network, self.me()))
     }
 
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
-        Ok(self.tables.lock().unfinal(network, block, self.me()))
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError> {
+        Ok(self.tables.lock().unfinal(network, block, limit, self.me()))
     }
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {

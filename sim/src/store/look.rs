@@ -31,12 +31,15 @@ impl Tables {
         self.in_order(is_open, me)
     }
 
-    pub(super) fn unfinal(&self, network: &Network, block: u64, me: Me) -> Vec<Record> {
+    pub(super) fn unfinal(&self, network: &Network, block: u64, limit: u32, me: Me) -> Vec<Record> {
         let is_due = |row: &Row| {
             let deep = row.block.is_some_and(|at| at <= block);
             row.network == *network && row.state == JournalState::Settled && !row.is_final && deep
         };
-        self.in_order(is_due, me)
+        let mut records = self.in_order(is_due, me);
+        records.sort_by_key(|record| record.block);
+        records.truncate(usize::try_from(limit).unwrap());
+        records
     }
 
     pub(super) fn page(&self, filter: &Filter, after: i64, limit: u32, me: Me) -> Vec<Record> {

@@ -316,9 +316,9 @@ impl Tables {
     }
 
     /// See [`tollway_ledger::Journal::finalize`].
-    pub fn finalize(&mut self, network: &Network, block: u64) -> u64 {
+    pub fn finalize(&mut self, network: &Network, block: u64, keys: &[PaymentKey]) -> u64 {
         let mut count = 0;
-        for row in self.rows.values_mut() {
+        for (_, row) in self.rows.iter_mut().filter(|(key, _)| keys.contains(key)) {
             let deep = row.state == JournalState::Settled && row.block.is_some_and(|at| at <= block);
             if deep && !row.is_final && row.network == *network {
                 row.is_final = true;

@@ -1,5 +1,7 @@
 //! The payload: what is on the wire, what it means, and what it would do.
 
+use std::borrow::Cow;
+
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolStruct as _, SolValue as _};
 use serde::{Deserialize, Serialize};
@@ -49,20 +51,28 @@ pub struct Authorization {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Payload {
-    signature: String,
-    authorization: Fields,
+struct Payload<'a> {
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
+    #[serde(borrow)]
+    authorization: Fields<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields {
-    from: String,
-    to: String,
-    value: String,
-    valid_after: String,
-    valid_before: String,
-    nonce: String,
+struct Fields<'a> {
+    #[serde(borrow)]
+    from: Cow<'a, str>,
+    #[serde(borrow)]
+    to: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+    #[serde(borrow)]
+    valid_after: Cow<'a, str>,
+    #[serde(borrow)]
+    valid_before: Cow<'a, str>,
+    #[serde(borrow)]
+    nonce: Cow<'a, str>,
 }
 
 impl Authorization {
@@ -117,14 +127,14 @@ impl Authorization {
         signature: &[u8],
     ) -> Result<Object, serde_json::Error> {
         Object::of(&Payload {
-            signature: alloy_primitives::hex::encode_prefixed(signature),
+            signature: alloy_primitives::hex::encode_prefixed(signature).into(),
             authorization: Fields {
-                from: transfer.from.to_string(),
-                to: transfer.to.to_string(),
-                value: transfer.value.to_string(),
-                valid_after: transfer.validAfter.to_string(),
-                valid_before: transfer.validBefore.to_string(),
-                nonce: transfer.nonce.to_string(),
+                from: transfer.from.to_string().into(),
+                to: transfer.to.to_string().into(),
+                value: transfer.value.to_string().into(),
+                valid_after: transfer.validAfter.to_string().into(),
+                valid_before: transfer.validBefore.to_string().into(),
+                nonce: transfer.nonce.to_string().into(),
             },
         })
     }
@@ -159,9 +169,8 @@ pub(crate) fn effects(
     network: &Network,
     asset: &str,
 ) -> Result<Effects, DoorError> {
-    // Lower case: the checksummed form costs a hash.
-    let canonical = |address: Address| door::Address::on(network, &format!("{address:#x}"));
-    let (payer, asset) = (canonical(transfer.from)?, door::Address::on(network, asset)?);
+    let canonical = |address: Address| door::Address::evm(address.into_array());
+    let (payer, asset) = (canonical(transfer.from), door::Address::on(network, asset)?);
     let seconds = crate::exact::seconds;
     let nonce = transfer.nonce.to_string();
     Ok(Effects {
@@ -171,7 +180,7 @@ pub(crate) fn effects(
         moves: vec![Move {
             asset,
             from: payer.clone(),
-            to: canonical(transfer.to)?,
+            to: canonical(transfer.to),
             amount: Amount::from(transfer.value),
         }],
         window: Window { opens: seconds(transfer.validAfter), closes: seconds(transfer.validBefore) },

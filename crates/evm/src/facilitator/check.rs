@@ -23,6 +23,15 @@ const READS_GAS: u64 = 200_000;
 /// Gas that one more payment needs in a shared simulation.
 const SHARE_GAS: u64 = 200_000;
 
+/// What is read beside trying a transfer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// All that tells why it fails.
+    All,
+    /// Nothing for a `transferWithAuthorization`: the token would refuse it without the money or the nonce.
+    Few,
+}
+
 const GARBLED: RpcError = RpcError::Unreachable("its answer can't be read");
 
 impl Chain {
@@ -67,13 +76,17 @@ impl Chain {
     }
 
     pub(super) async fn look_at_one(&self, payment: &Decoded) -> Result<Seen, RpcError> {
-        let seen = self.look_at_once(std::slice::from_ref(payment)).await?;
+        let seen = self.look_at_once(std::slice::from_ref(payment), Reads::All).await?;
         seen.into_iter().next().ok_or(GARBLED)
     }
 
     /// What the chain says of each, in their order: all is read before anything is simulated.
-    pub(super) async fn look_at_once(&self, payments: &[Decoded]) -> Result<Vec<Seen>, RpcError> {
-        let mut asks = vec![Ask::call(&self.shared_call(payments))];
+    pub(super) async fn look_at_once(
+        &self,
+        payments: &[Decoded],
+        reads: Reads,
+    ) -> Result<Vec<Seen>, RpcError> {
+        let mut asks = vec![Ask::call(&self.shared_call(payments, reads))];
         asks.push(codes::ask(&payments.iter().map(Decoded::payer).collect::<Vec<_>>()));
         for payment in payments {
             asks.extend(self.own_simulation(payment).map(|call| Ask::call(&call)));
@@ -90,7 +103,8 @@ impl Chain {
         let codes = codes::answered(next()?, payments.len())?.ok_or(GARBLED)?;
         let mut all = Vec::with_capacity(payments.len());
         for (payment, has_code) in payments.iter().zip(codes) {
-            let words = payment.reads().iter().map(|_| results.next().as_ref().and_then(value)).collect();
+            let read = payment.reads_beside(reads);
+            let words = read.iter().map(|_| results.next().as_ref().and_then(value)).collect();
             all.push(Seen { words, has_code, transferred: Ok(()), approval: None });
         }
         for (payment, seen) in payments.iter().zip(&mut all) {
@@ -104,17 +118,21 @@ impl Chain {
                 if done.success { Ok(()) } else { Err(Revert::new(done.returnData, String::new())) }
             };
             seen.approval = sponsor::answered(payment, &mut next)?;
+            if seen.transferred.is_ok() && reads == Reads::Few && matches!(payment.way, Way::Transfer(_)) {
+                seen.words = vec![Some(payment.value()), Some(U256::ZERO)];
+            }
         }
         if results.next().is_some() { Err(GARBLED) } else { Ok(all) }
     }
 
     /// The call that reads and tries all that any account may call.
-    fn shared_call(&self, payments: &[Decoded]) -> Call {
+    fn shared_call(&self, payments: &[Decoded], reads: Reads) -> Call {
         let call =
             |target, data: Vec<u8>| Multicall3::Call3 { target, allowFailure: true, callData: data.into() };
         let mut calls = vec![call(MULTICALL3, Multicall3::getCurrentBlockTimestampCall {}.abi_encode())];
         for payment in payments {
-            calls.extend(payment.reads().into_iter().map(|(target, data)| call(target, data)));
+            let reads = payment.reads_beside(reads).into_iter();
+            calls.extend(reads.map(|(target, data)| call(target, data)));
         }
         for payment in payments.iter().filter(|payment| self.own_simulation(payment).is_none()) {
             calls.extend(payment.deployment());
@@ -204,6 +222,13 @@ fn word(bytes: &Bytes) -> Option<U256> {
 }
 
 impl Decoded {
+    fn reads_beside(&self, reads: Reads) -> Vec<(Address, Vec<u8>)> {
+        match (reads, &self.way) {
+            (Reads::Few, Way::Transfer(_)) => Vec::new(),
+            _ => self.reads(),
+        }
+    }
+
     /// What is read of the chain for it: the payer's balance, the state of the nonce, and Permit2's allowance.
     pub(super) fn reads(&self) -> Vec<(Address, Vec<u8>)> {
         let balance = Eip3009::balanceOfCall { account: self.payer() }.abi_encode();

@@ -1,5 +1,6 @@
 //! What all schemes on a network share: its accounts, its journal, and the settlements on their way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 use tollway_ledger::{Attempt, Journal, Lease};
+use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door;
 
 use crate::facilitator::chain::Chain;
@@ -15,7 +18,7 @@ use crate::facilitator::envelope::Gas;
 use crate::facilitator::flight::Flights;
 use crate::facilitator::given::Given;
 use crate::facilitator::lane::{Lane, Member, Sent};
-use crate::facilitator::memory::Unused;
+use crate::facilitator::memory::{Unexplained, Unused};
 use crate::facilitator::send::Unsigned;
 use crate::facilitator::watch::Watch;
 use crate::keys::Key;
@@ -27,17 +30,24 @@ pub(crate) struct Engine {
     pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) flights: Flights,
     pub(crate) unused: Unused,
+    pub(crate) unexplained: Unexplained,
     pub(crate) given: Given,
     pub(crate) gas: Gas,
     pub(crate) watch: Watch,
     /// The lane that is asked first next time.
     turn: Mutex<usize>,
+    /// When one of those that wait asked for its own payment.
+    aside: Mutex<Option<Instant>>,
     /// Whether the work that no request asks for is being done.
     pub(super) is_tending: AtomicBool,
     /// Whether this process stops: it takes up nothing more of what others leave.
     pub(super) is_draining: AtomicBool,
+    /// Whether this process has given its accounts back: it takes none again.
+    has_given_back: AtomicBool,
     /// Whether the store failed in a way that leaves open what this process holds.
     pub(super) is_in_doubt: AtomicBool,
+    /// The payments that are seen through, and whether one was taken up again since that was looked at.
+    pub(super) seeing: Mutex<HashMap<PaymentKey, bool>>,
 }
 
 type Held<'a> = MutexGuard<'a, Option<Lease>>;
@@ -52,14 +62,29 @@ impl Engine {
             lanes: keys.into_iter().map(|key| Arc::new(Lane::new(key))).collect(),
             flights: Flights::new(most),
             unused: Unused::new(),
+            unexplained: Unexplained::default(),
             given: Given::default(),
             gas: Gas::default(),
             watch: Watch::default(),
             turn: Mutex::new(0),
+            aside: Mutex::new(None),
             is_tending: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
+            has_given_back: AtomicBool::new(false),
             is_in_doubt: AtomicBool::new(false),
+            seeing: Mutex::default(),
         })
+    }
+
+    /// Whether one of those whose transactions are on their way may ask for its own payment now: all of them together
+    /// ask no more often than the chain is polled, however many they are.
+    pub(crate) fn may_look_aside(&self) -> bool {
+        let mut last = self.aside.lock();
+        let may = last.is_none_or(|last| last.elapsed() >= self.chain.config.poll);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 
     /// Notes that the store may hold more for this process than it was told.
@@ -110,6 +135,9 @@ impl Engine {
         if held.is_some() {
             return Ok(Some(held));
         }
+        if self.has_given_back.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         let lease = self.journal.lease(&self.chain.config.network, &lane.name()).await;
         let Some(lease) = lease.map_err(Unsigned::Ledger)? else { return Ok(None) };
         self.load(lane).await?;
@@ -139,6 +167,7 @@ impl Engine {
 
     /// Gives every account back, so that another process can go on at once.
     pub(crate) async fn give_back(&self) {
+        self.has_given_back.store(true, Ordering::SeqCst);
         for lane in &self.lanes {
             let mut held = lane.lease.lock().await;
             if let Some(lease) = held.take() {

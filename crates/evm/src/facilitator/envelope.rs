@@ -1,6 +1,6 @@
 //! Transactions: what a group of payments calls, how much gas it may use, and its signed bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alloy_consensus::{SignableTransaction as _, Transaction as _, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
@@ -132,13 +132,17 @@ impl Gas {
 
     fn inside(&self, payment: &Decoded) -> u64 {
         let known = self.0.lock().get(&payment.gas_class()).copied().unwrap_or(150_000);
-        known.saturating_add(known / 4).saturating_add(FIRST_GAS)
+        known.saturating_add(known / 4)
     }
 
     /// The limit for a transaction of these payments by `input`.
     pub(crate) fn limit<'a>(&self, payments: impl Iterator<Item = &'a Decoded>, input: &[u8]) -> u64 {
-        let inside = payments
-            .fold(0u64, |sum, payment| sum.saturating_add(self.inside(payment)).saturating_add(CALL_GAS));
+        let mut recipients = HashSet::new();
+        let inside = payments.fold(0u64, |sum, payment| {
+            let is_first = recipients.insert((payment.token, payment.recipient()));
+            let first = if is_first { FIRST_GAS } else { 0 };
+            sum.saturating_add(self.inside(payment)).saturating_add(CALL_GAS).saturating_add(first)
+        });
         TRANSFER_GAS.saturating_add(data_gas(input)).saturating_add(FRAME_GAS).saturating_add(inside)
     }
 }

@@ -1,5 +1,6 @@
 //! The facilitator's side: verify in one round trip at most, settle once through the journal.
 
+mod again;
 mod audit;
 mod blame;
 mod chain;
@@ -25,6 +26,7 @@ mod pilot;
 mod prelude;
 mod proof;
 mod prove;
+mod resume;
 mod rpc;
 mod send;
 mod settle;

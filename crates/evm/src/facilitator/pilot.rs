@@ -67,6 +67,8 @@ impl Pilot {
     }
 
     async fn fly(mut self, mut step: Step) -> Outcome {
+        // What is refused again and again is looked at ever more rarely.
+        let mut pause = self.engine.chain.config.poll;
         loop {
             step = match step {
                 Step::Send(claim) => self.send(claim, None).await,
@@ -79,7 +81,7 @@ impl Pilot {
                 }
                 Step::Elsewhere => self.elsewhere().await,
                 Step::TakeUp(record) => self.take_up(*record).await,
-                Step::Prove => self.prove().await,
+                Step::Prove => self.prove(&mut pause).await,
                 Step::Reconsider(refused, verified) => self.reconsider(refused, verified).await,
                 Step::Over(outcome) => return outcome,
             }
@@ -151,8 +153,12 @@ impl Pilot {
                 Ok(Ok(word)) => word,
                 Ok(Err(_)) => return Heard::Over(pending(self.flight.hash())),
                 Err(_elapsed) => {
+                    let hash = self.flight.hash();
+                    if hash.is_some() && !self.engine.may_look_aside() {
+                        continue;
+                    }
                     patience = patience.saturating_mul(2).min(self.most_patience());
-                    match self.flight.hash() {
+                    match hash {
                         Some(_) => {
                             if let Some(outcome) = self.look_aside().await {
                                 return Heard::Over(outcome);
@@ -225,8 +231,7 @@ impl Pilot {
 
     /// Watches a payment that no transaction of ours on its way carries, until its fate is proven, or until it can be sent
     /// again, as its nonce was spent by a transaction that is not ours.
-    async fn prove(&self) -> Step {
-        let mut pause = self.engine.chain.config.poll;
+    async fn prove(&self, pause: &mut Duration) -> Step {
         let mut looks = 0u32;
         loop {
             match self.engine.proof(&self.job).await {
@@ -242,8 +247,8 @@ impl Pilot {
                 Err(error) => tracing::debug!(payment = %self.flight.key(), %error, "can't look"),
             }
             looks = looks.saturating_add(1);
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(self.most_patience());
+            tokio::time::sleep(*pause).await;
+            *pause = pause.saturating_mul(2).min(self.most_patience());
         }
     }
 
@@ -362,6 +367,10 @@ impl Pilot {
 
     /// What to do with a record that may be another process's.
     async fn ours_by_now(&self, record: Record) -> Option<Step> {
+        // The payment may have been given up there, and another one with its nonce taken since.
+        if Job::terms_of(&record).is_none_or(|terms| terms != self.job.payment.terms()) {
+            return Some(Step::Other(Box::new(record)));
+        }
         if let Some(outcome) = self.job.ended(&record) {
             return Some(Step::Over(outcome));
         }

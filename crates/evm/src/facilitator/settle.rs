@@ -1,11 +1,11 @@
 //! The way in: a settlement is joined, started, or refused before anything is taken.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tollway_ledger::{Holder, LedgerError, Record, SignedTransaction, fault};
-use tollway_protocol::bind::{Bound, MIN_REMAINING_SECONDS, PaymentKey, Presented, Verified};
+use tollway_ledger::{LedgerError, Record, SignedTransaction, fault};
+use tollway_protocol::bind::{Bound, MIN_REMAINING_SECONDS, Presented, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::wire::PaymentRequest;
@@ -106,7 +106,9 @@ impl Engine {
             return self.rejoin(record, job).await;
         }
         let reverts = if crate::bug::on("s11-no-revert-limit") { Ok(0) } else { reverts };
-        if reverts.map_err(|error| job.no_store(&error))? >= self.chain.config.reverts_per_day {
+        let reverts = reverts.map_err(|error| job.no_store(&error))?;
+        let unexplained = self.unexplained.times(job.payment.payer(), self.chain.host_now());
+        if reverts.saturating_add(unexplained) >= self.chain.config.reverts_per_day {
             return Err(
                 job.refuse(Reason::PayerSuspended, "too many of its payments reverted on chain today")
             );
@@ -218,23 +220,8 @@ impl Engine {
         self.fly(job, None, |pilot| pilot.open_one(record)).map_err(|_| pending(hash))
     }
 
-    /// Goes on with a settlement that no request waits for.
-    pub(super) fn resume(self: &Arc<Self>, record: Record) {
-        let Some(job) = self.job_of(&record) else {
-            tracing::error!(payment = %record.key, "its record can't be read: left as it is");
-            return;
-        };
-        tracing::info!(payment = %record.key, transaction = record.hash, "resumed");
-        let key = record.key.clone();
-        match self.fly(&Arc::new(job), None, |pilot| pilot.open_one(record)) {
-            Ok(progress) => drop(tokio::spawn(see_through(Arc::downgrade(self), key, progress))),
-            // Until another payment with its nonce has landed, it waits.
-            Err(_) => self.doubt(),
-        }
-    }
-
     /// Runs `work` as the payment's one flight, apart from whoever asked for it.
-    fn fly<F, W>(
+    pub(super) fn fly<F, W>(
         self: &Arc<Self>,
         job: &Arc<Job>,
         balance: Option<alloy_primitives::U256>,
@@ -265,8 +252,13 @@ impl Engine {
                 let flight: Arc<Flight> = Arc::new(flight);
                 let pilot = Pilot { engine: self.clone(), job: job.clone(), flight: flight.clone() };
                 let work = work(pilot);
+                let (engine, payer) = (self.clone(), job.payment.payer());
                 tokio::spawn(async move {
                     let outcome = work.await;
+                    if matches!(outcome, Outcome::Settled { .. }) {
+                        engine.unexplained.clear(payer, flight.key());
+                    }
+                    drop(engine);
                     fault::point("settle.before_answer");
                     flight.land(outcome);
                 });
@@ -307,22 +299,6 @@ impl Engine {
         }
         self.unused.note(payment.key(), &decoded.terms());
         Ok(())
-    }
-}
-
-/// Goes on with what this process holds once its flight is over: that may have begun before it was this process's, and
-/// have ended without knowing of that.
-async fn see_through(engine: Weak<Engine>, key: PaymentKey, mut progress: watch::Receiver<Progress>) {
-    let landed = progress.wait_for(|progress| progress.outcome.is_some()).await;
-    if landed.is_ok_and(|progress| matches!(progress.outcome, Some(Outcome::Settled { .. }))) {
-        return;
-    }
-    let Some(this) = engine.upgrade() else { return };
-    tokio::time::sleep(this.chain.config.poll).await;
-    match this.journal.settlement(&key).await {
-        Ok(Some(record)) if record.holder == Holder::This && record.ended.is_none() => this.resume(record),
-        Ok(_) => {}
-        Err(_) => this.doubt(),
     }
 }
 

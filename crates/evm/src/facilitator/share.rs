@@ -2,20 +2,26 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::facilitator::chain::Chain;
+use crate::facilitator::check::Reads;
 use crate::facilitator::diagnose::Seen;
 use crate::facilitator::payment::Decoded;
 use crate::facilitator::rpc::RpcError;
 
 /// The most payments in one call.
-const MOST: usize = 32;
+const MOST: usize = 48;
 /// The most calls on their way at a time; what comes on top gathers.
-const CALLS: usize = 2;
+const CALLS: usize = 8;
+/// While a call is on its way that began less than this ago, the next one waits until it is full: whoever waits does
+/// so for two round trips at most, and the node is asked as rarely as can be.
+const YOUNG: Duration = Duration::from_millis(100);
 /// The most payments that wait; more are told that the chain can't be asked.
 const MOST_WAITING: usize = 8192;
 
@@ -27,6 +33,8 @@ pub(super) struct Shared(Mutex<Queue>);
 struct Queue {
     waiting: Vec<Waiting>,
     calls: usize,
+    /// When the latest call began.
+    began: Option<Instant>,
 }
 
 struct Waiting {
@@ -44,7 +52,7 @@ impl Chain {
                 return Err(RpcError::Unreachable("too many verifications wait for it"));
             }
             queue.waiting.push(Waiting { payment: payment.clone(), answer });
-            let starts = queue.calls < CALLS;
+            let starts = queue.calls < CALLS && queue.is_due();
             queue.calls = queue.calls.saturating_add(usize::from(starts));
             starts
         };
@@ -66,8 +74,32 @@ impl Chain {
         }
     }
 
+    /// What the chain says of each: first whether they go through, then all that there is to know of those that don't.
     async fn look_together(&self, payments: &[Decoded]) -> Vec<Result<Seen, RpcError>> {
-        match self.look_at_once(payments).await {
+        if payments.len() == 1 {
+            return self.look_closely(payments).await;
+        }
+        let seen = match self.look_at_once(payments, Reads::Few).await {
+            Ok(seen) => seen.into_iter().map(|seen| Some(seen).filter(|seen| seen.transferred.is_ok())),
+            Err(RpcError::Refused { .. }) => return self.look_closely(payments).await,
+            Err(error) => return payments.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let seen: Vec<_> = seen.collect();
+        let unclear = payments.iter().zip(&seen).filter(|(_, seen)| seen.is_none());
+        let unclear: Vec<_> = unclear.map(|(payment, _)| payment.clone()).collect();
+        if unclear.is_empty() {
+            return seen.into_iter().flatten().map(Ok).collect();
+        }
+        let mut closer = self.look_closely(&unclear).await.into_iter();
+        let mut look = |seen: Option<Seen>| match seen {
+            Some(seen) => Ok(seen),
+            None => closer.next().unwrap_or(Err(RpcError::Unreachable("no answer"))),
+        };
+        seen.into_iter().map(&mut look).collect()
+    }
+
+    async fn look_closely(&self, payments: &[Decoded]) -> Vec<Result<Seen, RpcError>> {
+        match self.look_at_once(payments, Reads::All).await {
             Ok(all) => {
                 let mut sure = Vec::with_capacity(all.len());
                 for (seen, payment) in all.into_iter().zip(payments) {
@@ -89,10 +121,23 @@ impl Chain {
     }
 }
 
+impl Queue {
+    /// Whether those that wait are worth one more call: there is none, or it would be full, or none began lately.
+    fn is_due(&self) -> bool {
+        let is_young = self.began.is_some_and(|began| began.elapsed() < YOUNG);
+        self.calls == 0 || self.waiting.len() >= MOST || !is_young
+    }
+}
+
 impl Shared {
     /// The payments for one call: none of them changes what another one finds. None ends the caller's turn.
     fn next(&self) -> Option<Vec<Waiting>> {
         let mut queue = self.0.lock();
+        // The other calls, without this one.
+        queue.calls = queue.calls.saturating_sub(1);
+        if !queue.is_due() {
+            return None;
+        }
         let mut touched: HashSet<(Address, Address)> = HashSet::new();
         let (mut group, mut rest) = (Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut queue.waiting) {
@@ -109,9 +154,10 @@ impl Shared {
         }
         queue.waiting = rest;
         if group.is_empty() {
-            queue.calls = queue.calls.saturating_sub(1);
             return None;
         }
+        queue.calls = queue.calls.saturating_add(1);
+        queue.began = Some(Instant::now());
         Some(group)
     }
 }

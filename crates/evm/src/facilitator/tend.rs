@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// Reads what the ledger has of a nonce's payments: a replacement whose recording was not answered, or that they
-    /// are in other transactions by now.
+    /// have ended, or are in other transactions by now.
     async fn catch_up(&self, lane: &Lane, nonce: u64) {
         let keys: Vec<_> = {
             let state = lane.state.lock();
@@ -212,11 +212,13 @@ impl Engine {
             members.iter().filter(|member| !member.is_lost).map(|member| member.key().clone()).collect()
         };
         for key in keys {
-            let Ok(Some(record)) = self.journal.settlement(&key).await else { continue };
+            let Ok(record) = self.journal.settlement(&key).await else { continue };
             let mut state = lane.state.lock();
             let Some(sent) = state.sent.get_mut(&nonce) else { return };
-            let here = record
-                .transaction
+            // One that has ended, whoever made it, can't be signed for again.
+            let open = record.filter(|record| record.ended.is_none());
+            let here = open
+                .and_then(|record| record.transaction)
                 .filter(|latest| latest.nonce == nonce && latest.signer.eq_ignore_ascii_case(&lane.name()));
             match here.and_then(|latest| Some((transaction_hash(&latest.hash)?, latest))) {
                 Some((hash, _)) if sent.versions.iter().any(|(known, _)| *known == hash) => {}

@@ -43,14 +43,14 @@ impl Engine {
             }
         };
         let told = open.into_iter().filter_map(|record| Some((Told::recorded(&record)?, record.key)));
-        let told: std::collections::BTreeMap<_, _> = told.map(|(told, key)| (key, told)).collect();
+        // There may have been a reorg meanwhile.
+        let told = told.map(|(told, key)| (key, Told { is_shaken: true, ..told }));
+        let told: std::collections::BTreeMap<_, _> = told.collect();
         if told.is_empty() {
             return;
         }
-        self.watch.state.lock().unfinal.extend(told.clone());
-        if let Err(error) = self.look_again(told).await {
-            tracing::warn!(%error, "what is settled can't be looked at again just now");
-        }
+        self.watch.state.lock().unfinal.extend(told);
+        self.look_at_shaken().await;
         self.look_soon();
     }
 
@@ -70,7 +70,8 @@ impl Engine {
                 tracing::warn!(lane = place, signer = lane.name(), error = %error, "can't be leased just now");
             }
         }
-        if self.is_in_doubt.swap(false, Ordering::SeqCst) {
+        if tenure.doubts.may_read() && self.is_in_doubt.swap(false, Ordering::SeqCst) {
+            tenure.doubts.note();
             self.resume_held().await;
         }
         if !self.lanes.iter().any(|lane| lane.state.lock().is_leased) {
@@ -109,11 +110,54 @@ struct Tenure {
     began: Instant,
     /// When it last looked for what others left settled.
     looked_back: Instant,
+    doubts: Doubts,
 }
 
 impl Default for Tenure {
     fn default() -> Self {
-        Self { began: Instant::now(), looked_back: Instant::now() }
+        Self { began: Instant::now(), looked_back: Instant::now(), doubts: Doubts::default() }
+    }
+}
+
+/// Pauses that grow while what they come between goes on failing.
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(250);
+    pub(super) const LONGEST: Duration = Duration::from_secs(10);
+
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = pause.saturating_mul(2).min(Self::LONGEST);
+        pause
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+/// When all that this process holds was read for doubt, and when it may be next.
+#[derive(Default)]
+struct Doubts {
+    /// The last time, and how long after it there is no other.
+    read: Option<(Instant, Duration)>,
+    backoff: Backoff,
+}
+
+impl Doubts {
+    fn may_read(&self) -> bool {
+        self.read.is_none_or(|(at, pause)| at.elapsed() >= pause)
+    }
+
+    fn note(&mut self) {
+        // After a long time without doubt it begins anew.
+        if self.read.is_some_and(|(at, _)| at.elapsed() > Backoff::LONGEST * 2) {
+            self.backoff = Backoff::default();
+        }
+        self.read = Some((Instant::now(), self.backoff.next()));
     }
 }
 

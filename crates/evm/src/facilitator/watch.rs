@@ -7,10 +7,12 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tollway_ledger::{Ending, JournalState, Mined, Record, fault};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
+use crate::facilitator::blame::Case;
 use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
 use crate::facilitator::heads::Heads;
@@ -29,7 +31,7 @@ pub(crate) struct Watch {
     pub(super) wakes: Notify,
     pub(super) heads: Heads,
     /// The node's final block, and when it was asked for.
-    pub(super) tagged: tokio::sync::Mutex<Option<(tokio::time::Instant, u64)>>,
+    pub(super) tagged: tokio::sync::Mutex<Option<(Instant, u64)>>,
 }
 
 #[derive(Default)]
@@ -39,10 +41,13 @@ pub(super) struct State {
     pub(super) head: Option<B256>,
     /// The hashes of blocks that were seen, by number.
     pub(super) blocks: BTreeMap<u64, B256>,
-    /// Whether there was a reorg after which not all that was told has been found or taken back.
-    pub(super) is_shaken: bool,
+    /// Whether the ledger has more that is deep enough to become final than was looked at.
+    pub(super) has_more: bool,
     /// Settlements that a reorg could take back.
     pub(super) unfinal: BTreeMap<PaymentKey, Told>,
+    /// The last block in which a transaction of ours was found, until that is final: a reorg frees its nonce, whether it
+    /// made a payment or not.
+    pub(super) spent_in: Option<u64>,
 }
 
 /// A settlement that was told, and where it is.
@@ -54,20 +59,45 @@ pub(super) struct Told {
     pub(super) block_hash: Option<B256>,
     /// Looks at which a node denied it and that block was not there to be compared.
     pub(super) denials: u32,
+    /// Whether there was a reorg since it was found last.
+    pub(super) is_shaken: bool,
+    /// Looks since it was found last, at which it was neither found nor shown to be lost; and since when.
+    pub(super) unseen: u32,
+    pub(super) unseen_since: Option<Instant>,
+    /// Until when it is set aside.
+    pub(super) rests_until: Option<Instant>,
 }
 
 impl Told {
     /// What `receipt` shows.
     pub(super) fn by(receipt: &Receipt) -> Self {
         let (hash, block) = (receipt.transaction_hash, receipt.block_number.to());
-        Self { hash, block, block_hash: receipt.block_hash, denials: 0 }
+        Self { block_hash: receipt.block_hash, ..Self::at(hash, block) }
     }
 
     /// What the ledger says of a settlement, whoever told it; None of one that is not settled.
     pub(super) fn recorded(record: &Record) -> Option<Self> {
         let hash = record.hash.as_deref().and_then(transaction_hash)?;
         let block = record.block.filter(|_| record.state == JournalState::Settled)?;
-        Some(Self { hash, block, block_hash: None, denials: 0 })
+        Some(Self::at(hash, block))
+    }
+
+    pub(super) const fn at(hash: B256, block: u64) -> Self {
+        Self {
+            hash,
+            block,
+            block_hash: None,
+            denials: 0,
+            is_shaken: false,
+            unseen: 0,
+            unseen_since: None,
+            rests_until: None,
+        }
+    }
+
+    /// Whether it is set aside just now.
+    pub(super) fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
@@ -113,8 +143,10 @@ impl Engine {
         let head: Block = given.next().ok_or(RpcError::Unreachable("no answer"))?.read()?;
         self.chain.saw(&head);
         let moved = self.head_moved(&head);
-        if moved {
-            self.follow_blocks(&head).await?;
+        if moved && let Err(error) = self.follow_blocks(&head).await {
+            // What is on its way is looked for all the same; that block is followed at the next look.
+            tracing::warn!(network = %self.chain.config.network, %error, "the blocks can't be followed just now");
+            self.watch.state.lock().head = None;
         }
         if !fresh && moved && !wanted.is_empty() {
             let asks: Vec<_> = wanted.iter().map(|wanted| Ask::receipt(wanted.hash)).collect();
@@ -173,12 +205,13 @@ impl Engine {
         moved
     }
 
-    /// Records the ends of what was found deep enough, all at once, and tells those who wait.
+    /// Records the ends of what was found deep enough, all at once, and tells those who wait. Whom to blame for what was not
+    /// paid is looked for after that: it costs round trips.
     async fn decide(self: &Arc<Self>, found: Vec<Found>, head: u64) -> Result<(), RpcError> {
         let (mut mined, mut endings, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cases = Vec::new();
         for Found { lane, nonce, receipt } in found {
             let deep = self.chain.is_deep_at(&receipt, head) && self.agreed(&lane, nonce, &receipt).await?;
-            let reverted = if deep { self.blamed(&lane, nonce, &receipt, head).await } else { Vec::new() };
             let mut state = lane.state.lock();
             let Some(sent) = state.sent.get_mut(&nonce) else { continue };
             sent.see(&receipt, deep);
@@ -196,7 +229,12 @@ impl Engine {
                     .map(|member| (member.key().clone(), Ending::Settled { hash: hash.clone(), block })),
             );
             let fee_gwei = receipt.fee_gwei().saturating_add(sent.gift_gwei());
-            mined.push(Mined { hash, block, fee_gwei, reverted });
+            let found = Mined { hash, block, fee_gwei, reverted: Vec::new() };
+            let suspects = sent.suspects(&receipt);
+            if !suspects.is_empty() {
+                cases.push(Case { receipt: receipt.clone(), mined: found.clone(), suspects });
+            }
+            mined.push(found);
             drop(state);
             done.push((lane, nonce, receipt));
         }
@@ -227,6 +265,9 @@ impl Engine {
         for (lane, nonce, receipt) in done {
             self.spent(&lane, nonce, &receipt, &contested);
         }
+        if !cases.is_empty() {
+            tokio::spawn(self.clone().blame(cases, head));
+        }
         Ok(())
     }
 
@@ -243,6 +284,10 @@ impl Engine {
     fn spent(self: &Arc<Self>, lane: &Lane, nonce: u64, receipt: &Receipt, contested: &BTreeSet<PaymentKey>) {
         let Some(sent) = lane.state.lock().sent.remove(&nonce) else { return };
         lane.wakes.notify_one();
+        {
+            let mut state = self.watch.state.lock();
+            state.spent_in = state.spent_in.max(Some(receipt.block_number.to()));
+        }
         let hash = receipt.transaction_hash;
         for mut member in sent.members {
             if member.is_lost || contested.contains(member.key()) {
@@ -305,7 +350,7 @@ async fn keep_looking(engine: Weak<Engine>) {
         let sent = this.is_anything_sent();
         {
             let mut state = this.watch.state.lock();
-            if !sent && state.unfinal.is_empty() {
+            if !sent && state.unfinal.is_empty() && !state.has_more && state.spent_in.is_none() {
                 state.is_running = false;
                 return;
             }

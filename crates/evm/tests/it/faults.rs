@@ -187,3 +187,33 @@ async fn fx_n4_a_receipt_without_its_logs_does_not_count_against_the_payer() {
         }
     }
 }
+
+#[tokio::test]
+async fn fx_n4_what_a_node_does_not_show_counts_until_it_proves_to_be_paid() {
+    let lies = Arc::new(AtomicBool::new(true));
+    let lying = lies.clone();
+    let hook = move |method: &str, _: &Value| match method {
+        _ if !lying.load(Ordering::SeqCst) => None,
+        "eth_getTransactionReceipt" => Some(Fault::Changed(without_logs)),
+        "eth_getLogs" => Some(Fault::Result(json!([]))),
+        _ => None,
+    };
+    let stack = Stack::hooked(Box::new(hook)).await;
+    let mut all = Vec::new();
+    for nonce in 1..=3 {
+        let paid = stack.bound(nonce).await;
+        let told = stack.facilitator.settle(paid.clone(), Duration::from_millis(400)).await;
+        assert!(matches!(told, Outcome::Pending { transaction: Some(_), .. }), "{told:?}");
+        all.push(paid);
+    }
+    let fourth = stack.bound(4).await;
+    let told = stack.settle(fourth.clone()).await;
+    assert_eq!(reason_of(&told), Some(&Reason::PayerSuspended), "{told:?}");
+    lies.store(false, Ordering::SeqCst);
+    all.push(fourth);
+    for paid in all {
+        let told = stack.settle(paid).await;
+        assert!(is_settled(&told), "{told:?}");
+    }
+    assert_eq!((stack.seller_balance(), reverts(&stack).await), (4 * PRICE, 0));
+}

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod abuse;
+mod blame;
 mod common;
 mod delegation;
 mod engine;
 mod faults;
+mod finality;
 mod heads;
 mod hostile;
 mod pay;

@@ -292,10 +292,10 @@ async fn an_allowance_is_promised_once() {
     assert!(is_settled(&first.await.unwrap()));
 }
 
-const ODD: Address = Address::repeat_byte(0xdd);
+pub(crate) const ODD: Address = Address::repeat_byte(0xdd);
 
 /// A chain with a token that has no EIP-3009, and of which the payer has enough.
-async fn odd(runtime: &'static [u8], eip3009: bool) -> Stack {
+pub(crate) async fn odd(runtime: &'static [u8], eip3009: bool) -> Stack {
     let asset = Asset {
         network: network(),
         address: ODD.to_string(),

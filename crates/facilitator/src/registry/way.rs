@@ -141,7 +141,8 @@ async fn admit(
         return Ok(Admitted { mechanism, bound, subject: None });
     }
     let subject = Arc::new(Subject::new(&bound, caller));
-    if let Err(refusal) = registry.screens.before(operation, &subject).await
+    // In a box, as the timers in it would align and enlarge what is around it.
+    if let Err(refusal) = Box::pin(registry.screens.before(operation, &subject)).await
         && (operation == Operation::Verify || !taken(registry, bound.key()).await?)
     {
         return Err(refusal);

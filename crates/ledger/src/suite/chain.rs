@@ -3,7 +3,7 @@
 use tollway_protocol::{Code, Network};
 
 use super::claims::is_conflict;
-use super::fixture::{BID, NOW, PAYER, batch, key, network, transaction, verified_of};
+use super::fixture::{BID, NOW, PAYER, batch, finalize, key, network, transaction, verified_of};
 use super::journal::{failed, finish, leased, prepare, record, settled, sign, try_sign};
 use super::nonces::mined;
 use super::{Clock, Site};
@@ -79,8 +79,8 @@ pub async fn fa21_the_same_ending_twice_is_one<S: Site>(site: &S) {
     assert_eq!(record(&ledger, 1).await.block, Some(7));
     assert_eq!(record(&ledger, 2).await.message.as_deref(), Some("the first"));
     // It is not final in the block that it was in first.
-    assert_eq!(ledger.finalize(&network(), 6).await.unwrap(), 0);
-    assert_eq!(ledger.finalize(&network(), 7).await.unwrap(), 1);
+    assert_eq!(finalize(&ledger, &network(), 6).await, 0);
+    assert_eq!(finalize(&ledger, &network(), 7).await, 1);
     finish(&ledger, 1, settled("a1", 9)).await.unwrap();
     assert_eq!(record(&ledger, 1).await.block, Some(7));
 }
@@ -91,24 +91,49 @@ pub async fn fa21_what_is_in_final_blocks_is_final<S: Site>(site: &S) {
     for (n, block) in [(1, 5), (2, 6), (3, 7)] {
         finish(&ledger, n, settled("a1", block)).await.unwrap();
     }
-    assert_eq!(ledger.unfinal(&Network::eip155(1), 9).await.unwrap(), []);
-    assert_eq!(ledger.unfinal(&network(), 4).await.unwrap(), []);
+    assert_eq!(ledger.unfinal(&Network::eip155(1), 9, 99).await.unwrap(), []);
+    assert_eq!(ledger.unfinal(&network(), 4, 99).await.unwrap(), []);
     assert_eq!(
-        ledger.unfinal(&network(), 6).await.unwrap(),
+        ledger.unfinal(&network(), 6, 99).await.unwrap(),
         [record(&ledger, 1).await, record(&ledger, 2).await]
     );
-    assert_eq!(ledger.finalize(&Network::eip155(1), 9).await.unwrap(), 0);
-    assert_eq!(ledger.finalize(&network(), 4).await.unwrap(), 0);
-    assert_eq!(ledger.finalize(&network(), 6).await.unwrap(), 2);
-    assert_eq!(ledger.finalize(&network(), 6).await.unwrap(), 0);
-    assert_eq!(ledger.unfinal(&network(), 9).await.unwrap(), [record(&ledger, 3).await]);
+    assert_eq!(finalize(&ledger, &Network::eip155(1), 9).await, 0);
+    assert_eq!(finalize(&ledger, &network(), 4).await, 0);
+    assert_eq!(finalize(&ledger, &network(), 6).await, 2);
+    assert_eq!(finalize(&ledger, &network(), 6).await, 0);
+    assert_eq!(ledger.unfinal(&network(), 9, 99).await.unwrap(), [record(&ledger, 3).await]);
     for (n, is_final) in [(1, true), (2, true), (3, false), (4, false)] {
         assert_eq!(record(&ledger, n).await.is_final, is_final, "{n}");
     }
-    assert_eq!(ledger.finalize(&network(), u64::MAX).await.unwrap(), 1);
+    assert_eq!(finalize(&ledger, &network(), u64::MAX).await, 1);
     let before = record(&ledger, 3).await;
     is_conflict(ledger.reopen(&[key(3)]).await);
     assert_eq!(record(&ledger, 3).await, before);
+}
+
+pub async fn fa21_only_what_was_looked_at_again_becomes_final<S: Site>(site: &S) {
+    let ledger = site.open(&Clock::default()).await;
+    sign(&ledger, &[1, 2, 3, 4], &[], 7, "a1").await;
+    for (n, block) in [(1, 6), (2, 5), (3, 5)] {
+        finish(&ledger, n, settled("a1", block)).await.unwrap();
+    }
+    // The oldest blocks first, and no more than was asked for.
+    let due = async |limit| {
+        let records = ledger.unfinal(&network(), 9, limit).await.unwrap();
+        records.into_iter().map(|record| record.key).collect::<Vec<_>>()
+    };
+    assert_eq!((due(2).await, due(0).await), (vec![key(2), key(3)], vec![]));
+    assert_eq!(due(99).await, [key(2), key(3), key(1)]);
+    // What is too high, not settled, not there or another network's is passed over.
+    let named = [key(1), key(3), key(4), key(9)];
+    assert_eq!(ledger.finalize(&Network::eip155(1), 9, &named).await.unwrap(), 0);
+    assert_eq!(ledger.finalize(&network(), 5, &named).await.unwrap(), 1);
+    assert_eq!(due(99).await, [key(2), key(1)]);
+    assert_eq!(ledger.finalize(&network(), 9, &[]).await.unwrap(), 0);
+    assert_eq!(ledger.finalize(&network(), 9, &[key(1), key(1)]).await.unwrap(), 1);
+    assert_eq!(due(99).await, [key(2)]);
+    ledger.reopen(&[key(2)]).await.unwrap();
+    is_conflict(ledger.reopen(&[key(3)]).await);
 }
 
 pub async fn fa21_a_reorg_takes_back_what_is_not_final<S: Site>(site: &S) {
@@ -190,6 +215,9 @@ pub async fn fa21_a_transaction_that_is_found_again_is_where_it_was_found_last<S
         assert_eq!((blocks().await, spent(&ledger).await), (vec![Some(5), None], 30));
         assert_eq!(reverts(&ledger).await, 1);
     }
+    // fa15: a look that has not found out yet what reverted takes nothing back.
+    look(&ledger, &[mined("a1", 5, 30, &[])]).await;
+    assert_eq!((spent(&ledger).await, reverts(&ledger).await), (30, 1));
     look(&ledger, &[mined("a1", 4, 99, &[])]).await;
     assert_eq!((blocks().await, spent(&ledger).await, reverts(&ledger).await), (vec![Some(5), None], 30, 1));
     look(&ledger, &[mined("a1", 6, 40, &[2])]).await;

@@ -5,7 +5,7 @@ use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Verifi
 use tollway_protocol::door::{Address, Amount, UnixTime};
 use tollway_protocol::{Network, Offer, Payment, Settlement};
 
-use crate::{Batch, RequestId, SignedTransaction};
+use crate::{Batch, Journal, RequestId, SignedTransaction};
 
 /// When the suite's payments are verified.
 pub const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -130,4 +130,14 @@ pub fn batch(new: &[u64], again: &[u64], transaction: SignedTransaction) -> Batc
 #[must_use]
 pub fn key(n: u64) -> PaymentKey {
     payment(n).key().clone()
+}
+
+/// Makes final all that is settled on `network` in blocks up to `block`; how many that were.
+///
+/// # Panics
+/// When the ledger fails.
+pub async fn finalize(ledger: &impl Journal, network: &Network, block: u64) -> u64 {
+    let due = ledger.unfinal(network, block, u32::MAX).await.unwrap();
+    let keys: Vec<_> = due.into_iter().map(|record| record.key).collect();
+    ledger.finalize(network, block, &keys).await.unwrap()
 }

@@ -133,6 +133,7 @@ macro_rules! ledger_suite {
             fa21_many_endings_are_recorded_at_once
             fa21_the_same_ending_twice_is_one
             fa21_what_is_in_final_blocks_is_final
+            fa21_only_what_was_looked_at_again_becomes_final
             fa21_a_reorg_takes_back_what_is_not_final
             fa21_a_reorg_takes_back_only_its_block_and_later_ones
             fa21_what_another_carried_goes_on_after_a_reorg

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::claims::is_conflict;
-use super::fixture::{BID, NOW, SIGNER, batch, key, network, transaction, verified};
+use super::fixture::{BID, NOW, SIGNER, batch, finalize, key, network, transaction, verified};
 use super::journal::{failed, finish, leased, prepare, record, settled, sign};
 use super::nonces::mined;
 use super::shared::two;
@@ -290,8 +290,8 @@ pub async fn fa21_any_process_records_what_the_chain_says<S: Site>(site: &S) {
     second.reopen(&[key(1)]).await.unwrap();
     assert_eq!(record(&*first, 1).await.holder, Holder::Other);
     finish(&*first, 1, settled("a1", 6)).await.unwrap();
-    assert_eq!(first.finalize(&network(), 6).await.unwrap(), 1);
-    assert_eq!(second.finalize(&network(), 6).await.unwrap(), 0);
+    assert_eq!(finalize(&*first, &network(), 6).await, 1);
+    assert_eq!(finalize(&*second, &network(), 6).await, 0);
     is_conflict(second.reopen(&[key(1)]).await);
 }
 

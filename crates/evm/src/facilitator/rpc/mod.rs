@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use pool::Pool;
 pub use transport::{Http, Transport, Unanswered};
-pub(crate) use types::{Block, Call, Carried, FeeHistory, FoundLog, Receipt, gwei};
+pub(crate) use types::{Block, Blocks, Call, Carried, FeeHistory, FoundLog, Receipt, gwei};
 
 /// Why a call gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +131,9 @@ impl Given {
     }
 }
 
+/// What is around the parameters of a call, in bytes, and a little more.
+const FRAME: usize = 96;
+
 const UNREADABLE: RpcError = RpcError::Unreachable("its answer can't be read");
 
 impl Rpc {
@@ -212,7 +215,9 @@ impl Rpc {
             for ask in asks {
                 metrics::counter!("tollway_evm_rpc_total", "method" => ask.method).increment(1);
             }
-            let bytes = self.pool.ask(node, written(&questions)?).await?;
+            let length = asks.iter().map(|ask| ask.params.get().len().saturating_add(FRAME)).sum();
+            let body = written_in(Vec::with_capacity(length), &questions)?;
+            let bytes = self.pool.ask(node, body).await?;
             match unpacked(&bytes, asks.len()) {
                 Some(given) => return Ok(given),
                 None if bytes.trim_ascii_start().starts_with(b"[") => return Err(UNREADABLE),
@@ -304,25 +309,40 @@ impl Rpc {
         topics: &serde_json::Value,
         from_block: u64,
     ) -> Result<Vec<FoundLog>, RpcError> {
-        self.logs_at(&[address], topics, from_block).await
+        let filter = serde_json::json!({
+            "address": address, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
+        });
+        self.request("eth_getLogs", (filter,)).await
     }
 
-    /// The logs of several contracts.
-    pub(crate) async fn logs_at(
+    /// The logs of several contracts in some blocks.
+    pub(crate) async fn logs_in(
         &self,
         addresses: &[Address],
         topics: &serde_json::Value,
-        from_block: u64,
+        blocks: Blocks,
     ) -> Result<Vec<FoundLog>, RpcError> {
-        let filter = serde_json::json!({
-            "address": addresses, "topics": topics, "fromBlock": U64::from(from_block), "toBlock": "latest",
-        });
+        let filter = match blocks {
+            Blocks::One(hash) => {
+                serde_json::json!({"address": addresses, "topics": topics, "blockHash": hash})
+            }
+            Blocks::Range(from, to) => serde_json::json!({
+                "address": addresses, "topics": topics,
+                "fromBlock": U64::from(from), "toBlock": U64::from(to),
+            }),
+        };
         self.request("eth_getLogs", (filter,)).await
     }
 }
 
 fn written<T: Serialize>(question: &T) -> Result<Vec<u8>, RpcError> {
-    serde_json::to_vec(question).map_err(|_| RpcError::Unreachable("the call can't be written"))
+    written_in(Vec::new(), question)
+}
+
+/// [`written`], into `body`, which may have room for it.
+fn written_in<T: Serialize>(mut body: Vec<u8>, question: &T) -> Result<Vec<u8>, RpcError> {
+    let written = serde_json::to_writer(&mut body, question);
+    written.map(|()| body).map_err(|_| RpcError::Unreachable("the call can't be written"))
 }
 
 fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, RpcError> {

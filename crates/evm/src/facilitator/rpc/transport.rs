@@ -5,6 +5,8 @@ use tollway_protocol::Secret;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// The most memory that is set aside for an answer on the node's word alone, in bytes.
+const MAX_RESERVED: usize = 256 * 1024;
 
 /// No answer that could be used: nothing is known of what the node did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,8 @@ impl Transport for Http {
         let request =
             self.client.post(self.url.clone()).header("content-type", "application/json").body(body);
         let mut response = request.send().await.map_err(failed)?;
-        let mut bytes = Vec::new();
+        let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut bytes = Vec::with_capacity(length.unwrap_or_default().min(MAX_RESERVED));
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len().saturating_add(chunk.len()) > MAX_ANSWER {
                 return Err(Unanswered("its answer is too long"));

@@ -97,3 +97,12 @@ pub(crate) struct Carried {
     pub(crate) to: Option<Address>,
     pub(crate) input: Bytes,
 }
+
+/// Where logs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Blocks {
+    /// In this block alone; a node that does not have it answers with an error.
+    One(B256),
+    /// From one to another, both with it.
+    Range(u64, u64),
+}

@@ -16,9 +16,6 @@ use super::{conflict, gas, texts};
 use crate::LedgerError;
 use crate::journal::{Ending, Mined};
 
-/// How many settlements are made final in one statement.
-pub(super) const AT_ONCE: u64 = 5_000;
-
 pub(super) async fn finish(
     db: &Session,
     me: &Instance,
@@ -162,13 +159,16 @@ async fn mine(
     for row in &rows {
         let (id, hour, counted): (i64, i64, i64) = (get(row, "id")?, get(row, "hour")?, get(row, "counted")?);
         let known: Option<i64> = get(row, "block")?;
-        if get(row, "is_it")? {
+        let is_it: bool = get(row, "is_it")?;
+        if is_it {
             if known.is_some_and(|known| known > block) {
                 return Ok(());
             }
             ours = Some((id, hour));
         }
-        if known.is_some() {
+        // Found again where it was, what reverted in it has reverted.
+        let is_again = is_it && known == Some(block);
+        if known.is_some() && !is_again {
             mined.push(id);
         }
         counting.push((hour, counted));
@@ -256,11 +256,16 @@ pub(super) async fn reopen(db: &Session, me: &Instance, keys: &[PaymentKey]) -> 
     Ok(Done::Keep(()))
 }
 
-pub(super) async fn finalize(db: &Session, network: &Network, block: u64) -> Result<u64, Failure> {
+pub(super) async fn finalize(
+    db: &Session,
+    network: &Network,
+    block: u64,
+    keys: &[PaymentKey],
+) -> Result<u64, Failure> {
     let sql = "UPDATE settlements SET is_final = true WHERE id IN (
                    SELECT id FROM settlements
-                   WHERE network = $1 AND state = 'settled' AND NOT is_final AND block <= $2
-                   ORDER BY key LIMIT $3 FOR UPDATE)";
-    let at_once = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
-    db.execute(sql, &[&network.as_str(), &stored(block), &at_once]).await
+                   WHERE key = ANY ($3) AND network = $1 AND state = 'settled' AND NOT is_final AND block <= $2
+                   ORDER BY key FOR UPDATE)";
+    let keys: Vec<&str> = keys.iter().map(PaymentKey::as_str).collect();
+    db.execute(sql, &[&network.as_str(), &stored(block), &keys]).await
 }

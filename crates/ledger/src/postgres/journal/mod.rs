@@ -101,17 +101,10 @@ impl Journal for PostgresLedger {
         self.whole(async move |db: &Session, me: &Instance| chain::reopen(db, me, &keys).await).await
     }
 
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
-        let mut finalized = 0_u64;
-        loop {
-            let network = network.clone();
-            let work = async move |db: &Session, _: &Instance| chain::finalize(db, &network, block).await;
-            let part = self.single(work).await?;
-            finalized = finalized.saturating_add(part);
-            if part < chain::AT_ONCE {
-                return Ok(finalized);
-            }
-        }
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError> {
+        let (network, keys) = (network.clone(), keys.to_vec());
+        let work = async move |db: &Session, _: &Instance| chain::finalize(db, &network, block, &keys).await;
+        self.single(work).await
     }
 
     async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
@@ -140,9 +133,11 @@ impl Journal for PostgresLedger {
         self.read(async move |db: &Session, me: &Instance| read::open(db, me, &network).await).await
     }
 
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError> {
         let network = network.clone();
-        self.read(async move |db: &Session, me: &Instance| read::unfinal(db, me, &network, block).await).await
+        let work =
+            async move |db: &Session, me: &Instance| read::unfinal(db, me, &network, block, limit).await;
+        self.read(work).await
     }
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {

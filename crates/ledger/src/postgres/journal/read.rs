@@ -137,14 +137,17 @@ pub(super) async fn unfinal(
     me: &Instance,
     network: &Network,
     block: u64,
+    limit: u32,
 ) -> Result<Vec<Record>, Failure> {
     let sql = records!(
         "WHERE s.id IN (
              SELECT id FROM settlements
              WHERE network = $3 AND state = 'settled' AND NOT is_final AND block <= $4
-         ) ORDER BY s.id"
+             ORDER BY block, id LIMIT $5
+         ) ORDER BY s.block, s.id"
     );
-    records(db, sql, &[&me.id(), &me.clock(), &network.as_str(), &stored(block)]).await
+    let limit = i64::from(limit);
+    records(db, sql, &[&me.id(), &me.clock(), &network.as_str(), &stored(block), &limit]).await
 }
 
 pub(super) async fn page(

@@ -104,7 +104,9 @@ fn mine(connection: &Connection, network: &Network, found: &Mined) -> Result<(),
     }
     // Of a nonce only one transaction is mined: what it cost is all that counts for the nonce.
     for rival in under(connection, network, &ours)? {
-        if rival.mined {
+        // Found again where it was, what reverted in it has reverted.
+        let is_again = rival.id == ours.id && ours.block == Some(block);
+        if rival.mined && !is_again {
             clear_reverts(connection, rival.id)?;
         }
         gas::add(connection, network.as_str(), rival.hour, rival.counted.saturating_neg())?;
@@ -226,12 +228,16 @@ pub(in super::super) fn finalize(
     connection: &Connection,
     network: &Network,
     block: u64,
+    keys: &[PaymentKey],
 ) -> Result<u64, Failure> {
-    let finalized = connection
-        .prepare_cached(
-            "UPDATE settlements SET is_final = 1
-             WHERE network = ?1 AND state = 'settled' AND is_final = 0 AND block <= ?2",
-        )?
-        .execute(params![network.as_str(), signed_number(block)])?;
-    Ok(u64::try_from(finalized).unwrap_or(u64::MAX))
+    let mut statement = connection.prepare_cached(
+        "UPDATE settlements SET is_final = 1
+         WHERE key = ?3 AND network = ?1 AND state = 'settled' AND is_final = 0 AND block <= ?2",
+    )?;
+    let mut finalized = 0_u64;
+    for key in keys {
+        let changed = statement.execute(params![network.as_str(), signed_number(block), key.as_str()])?;
+        finalized = finalized.saturating_add(u64::try_from(changed).unwrap_or(u64::MAX));
+    }
+    Ok(finalized)
 }

@@ -83,9 +83,9 @@ impl Journal for SqliteLedger {
         self.write(move |db, process| chain::reopen(db, process, &keys)).await
     }
 
-    async fn finalize(&self, network: &Network, block: u64) -> Result<u64, LedgerError> {
-        let network = network.clone();
-        self.write(move |db, _| chain::finalize(db, &network, block)).await
+    async fn finalize(&self, network: &Network, block: u64, keys: &[PaymentKey]) -> Result<u64, LedgerError> {
+        let (network, keys) = (network.clone(), keys.to_vec());
+        self.write(move |db, _| chain::finalize(db, &network, block, &keys)).await
     }
 
     async fn let_go(&self, key: &PaymentKey) -> Result<(), LedgerError> {
@@ -113,9 +113,9 @@ impl Journal for SqliteLedger {
         self.look(move |db, process| read::open(db, process, &network)).await
     }
 
-    async fn unfinal(&self, network: &Network, block: u64) -> Result<Vec<Record>, LedgerError> {
+    async fn unfinal(&self, network: &Network, block: u64, limit: u32) -> Result<Vec<Record>, LedgerError> {
         let network = network.clone();
-        self.look(move |db, process| read::unfinal(db, process, &network, block)).await
+        self.look(move |db, process| read::unfinal(db, process, &network, block, limit)).await
     }
 
     async fn take_over(&self, network: &Network, limit: u32) -> Result<Vec<Record>, LedgerError> {

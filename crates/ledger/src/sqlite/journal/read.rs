@@ -126,13 +126,15 @@ pub(in super::super) fn unfinal(
     lease: &Lease,
     network: &Network,
     block: u64,
+    limit: u32,
 ) -> Result<Vec<Record>, Failure> {
     let filter = "WHERE s.id IN (
             SELECT id FROM settlements
             WHERE network = ?3 AND state = 'settled' AND is_final = 0 AND block <= ?4
-        ) ORDER BY s.id";
+            ORDER BY block, id LIMIT ?5
+        ) ORDER BY s.block, s.id";
     let block = signed_number(block);
-    records(connection, filter, params![lease.instance, lease.now(), network.as_str(), block])
+    records(connection, filter, params![lease.instance, lease.now(), network.as_str(), block, limit])
 }
 
 pub(in super::super) fn page(

@@ -197,6 +197,8 @@ impl Books {
         if self.carriers[at].mined.is_some_and(|(known, _)| known > block) {
             return;
         }
+        let is_again = self.carriers[at].mined.is_some_and(|(known, _)| known == block);
+        let before = if is_again { self.carriers[at].reverted.clone() } else { BTreeSet::new() };
         let nonce = self.carriers[at].nonce;
         for carrier in self.carriers.iter_mut().filter(|carrier| carrier.nonce == nonce) {
             carrier.unmine();
@@ -204,7 +206,8 @@ impl Books {
         }
         let mined = &mut self.carriers[at];
         (mined.mined, mined.counted) = (Some((block, fee)), fee);
-        mined.reverted = reverted.iter().copied().filter(|n| mined.members.contains(n)).collect();
+        let now = reverted.iter().copied().filter(|n| mined.members.contains(n));
+        mined.reverted = before.into_iter().chain(now).collect();
     }
 
     pub(super) fn end(&mut self, n: u64, end: &End) -> bool {

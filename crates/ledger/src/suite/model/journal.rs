@@ -7,7 +7,7 @@ use tollway_protocol::door::UnixTime;
 
 use super::agree;
 use super::books::{Asked, Books, Carrier, End, Expected};
-use crate::suite::fixture::{NOW, PAYER, SIGNER, batch, key, network, transaction, verified};
+use crate::suite::fixture::{NOW, PAYER, SIGNER, batch, finalize, key, network, transaction, verified};
 use crate::{
     Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, LedgerError, Mined, Prepared,
     Signing,
@@ -129,7 +129,7 @@ impl Run {
                 agree(&ledger.reopen(&keys).await, self.books.take_back(payments, process), op);
             }
             Op::Finalize(block) => {
-                let finalized = ledger.finalize(&network(), *block).await.unwrap();
+                let finalized = finalize(ledger, &network(), *block).await;
                 assert_eq!(finalized, self.books.finalize(*block), "{op:?}");
             }
             Op::Abandon(n) => {
@@ -271,7 +271,8 @@ impl Run {
         assert_eq!(ledger.open(&network()).await.unwrap(), records);
         assert!(records.iter().all(|record| record.state != JournalState::Failed));
         records.retain(|record| record.block.is_some_and(|block| block <= 5));
-        assert_eq!(ledger.unfinal(&network(), 5).await.unwrap(), records);
+        records.sort_by_key(|record| record.block);
+        assert_eq!(ledger.unfinal(&network(), 5, 99).await.unwrap(), records);
         let mut latest: Vec<_> = self.books.carriers.iter().filter(|carrier| !carrier.replaced).collect();
         latest.sort_unstable_by_key(|carrier| carrier.nonce);
         let told = ledger.nonces(&network(), SIGNER, 0).await.unwrap();
