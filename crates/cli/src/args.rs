@@ -76,8 +76,9 @@ impl Command {
         if matches!(self, Self::Facilitator(_)) { "info" } else { "warn" }
     }
 
-    /// Whether it sends spans where the environment asks for them: servers do.
-    pub(crate) fn is_traced(&self) -> bool {
+    /// Whether it is a facilitator that serves: it sends spans where the environment asks for them, and shares the
+    /// machine with its ledger and nodes.
+    pub(crate) fn is_facilitator_server(&self) -> bool {
         matches!(self, Self::Facilitator(args) if args.serves())
     }
 

@@ -20,20 +20,32 @@ mod wallet;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime::Runtime;
 
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 
 /// Allocation is a tenth of a verification's time with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Half of the cores work for a facilitator, unless `TOKIO_WORKER_THREADS` says how many: handing its short requests
+/// from core to core costs more than the others would bring, and its ledger and nodes want theirs.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if command.is_facilitator_server() && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads((cores / 2).max(1));
+    }
+    builder.enable_all().build()
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => return exit::Failure::from(error).tell(),
     };
-    let traced = cli.command.is_traced().then(|| runtime.handle());
+    let traced = cli.command.is_facilitator_server().then(|| runtime.handle());
     let spans = match log::start(cli.log.as_deref(), cli.command.log_level(), traced) {
         Ok(spans) => spans,
         Err(failure) => return failure.tell(),
