@@ -122,7 +122,8 @@ impl Run {
         Ok(())
     }
 
-    /// One facilitator right after the other in each phase: what is compared is as close in time as can be.
+    /// One facilitator right after the other in each phase: what is compared is as close in time as can be. Another one
+    /// is the first in each round: who comes after a busy one finds cold caches, and what that one still does.
     async fn rounds(&mut self, options: &Options, figures: &mut Figures) -> Result<()> {
         let mut phases = Vec::new();
         if options.wants(Part::Verify) {
@@ -141,7 +142,8 @@ impl Run {
             eprintln!("round {round} of {}", options.rounds);
             for at in &phases {
                 let requests = Arc::new(self.round(*at, receiver, options)?);
-                for peer in &self.peers {
+                let (late, early) = self.peers.split_at(round % self.peers.len());
+                for peer in early.iter().chain(late) {
                     let figures = figures.of.entry(peer.kind).or_default();
                     let sample = if let Phase::Settle(concurrency) = *at {
                         let (chain, payers) = (&mut self.chain, &mut self.payers);

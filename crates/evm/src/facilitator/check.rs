@@ -28,7 +28,7 @@ const SHARE_GAS: u64 = 200_000;
 pub(super) enum Reads {
     /// All that tells why it fails.
     All,
-    /// Nothing for a `transferWithAuthorization`: the token would refuse it without the money or the nonce.
+    /// What the payer has, and for a `transferWithAuthorization` nothing else: one that goes through had its nonce.
     Few,
 }
 
@@ -119,7 +119,7 @@ impl Chain {
             };
             seen.approval = sponsor::answered(payment, &mut next)?;
             if seen.transferred.is_ok() && reads == Reads::Few && matches!(payment.way, Way::Transfer(_)) {
-                seen.words = vec![Some(payment.value()), Some(U256::ZERO)];
+                seen.words.push(Some(U256::ZERO));
             }
         }
         if results.next().is_some() { Err(GARBLED) } else { Ok(all) }
@@ -224,15 +224,18 @@ fn word(bytes: &Bytes) -> Option<U256> {
 impl Decoded {
     fn reads_beside(&self, reads: Reads) -> Vec<(Address, Vec<u8>)> {
         match (reads, &self.way) {
-            (Reads::Few, Way::Transfer(_)) => Vec::new(),
+            (Reads::Few, Way::Transfer(_)) => vec![self.balance_call()],
             _ => self.reads(),
         }
     }
 
+    fn balance_call(&self) -> (Address, Vec<u8>) {
+        (self.token, Eip3009::balanceOfCall { account: self.payer() }.abi_encode())
+    }
+
     /// What is read of the chain for it: the payer's balance, the state of the nonce, and Permit2's allowance.
     pub(super) fn reads(&self) -> Vec<(Address, Vec<u8>)> {
-        let balance = Eip3009::balanceOfCall { account: self.payer() }.abi_encode();
-        let mut reads = vec![(self.token, balance)];
+        let mut reads = vec![self.balance_call()];
         reads.extend(self.nonce_call());
         if let Way::Permit(_) = self.way {
             let allowance = Eip2612::allowanceCall { owner: self.payer(), spender: PERMIT2 };

@@ -136,6 +136,25 @@ async fn fa01_pairs_posted_at_the_same_moment_are_one_transfer_each_and_answered
 }
 
 #[tokio::test]
+async fn several_payments_of_each_of_several_payers_at_the_same_moment_are_all_settled() {
+    let stack = Stack::with(manual(), quiet(), |_| {}).await;
+    let offer = stack.offer();
+    let mut all = Vec::new();
+    for (seed, nonce) in [40u8, 41, 42].into_iter().flat_map(|seed| (1..=5u8).map(move |nonce| (seed, nonce)))
+    {
+        let payer = ExactPayer::new(key(seed));
+        stack.deployment.mint(payer.address(), U256::from(PRICE)).unwrap();
+        let signed = payer.sign(&offer, now(), [nonce; 32]).await.unwrap();
+        let payment = payment(&offer, signed.payload);
+        all.push(bound(&stack.facilitator, &offer, payment).unwrap());
+    }
+    let all = all.iter().map(|payment| start(&stack.facilitator, payment)).collect();
+    let outcomes = mined(&stack.chain, all).await;
+    assert!(outcomes.iter().all(is_settled), "{outcomes:?}");
+    assert_eq!(stack.seller_balance(), 15 * PRICE);
+}
+
+#[tokio::test]
 async fn verifications_at_the_same_moment_share_a_round_trip() {
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = calls.clone();
