@@ -244,6 +244,9 @@ impl Tables {
         if self.txs[at].mined.is_some_and(|(block, _)| block > found.block) {
             return;
         }
+        // Found again where it was, what reverted in it has reverted.
+        let is_again = self.txs[at].mined.is_some_and(|(block, _)| block == found.block);
+        let before = if is_again { self.txs[at].reverted.clone() } else { BTreeSet::new() };
         let SignedTransaction { signer, nonce, .. } = self.txs[at].signed.clone();
         for rival in self.under(network, &signer, nonce).collect::<Vec<_>>() {
             let rival = &mut self.txs[rival];
@@ -252,7 +255,8 @@ impl Tables {
         }
         let tx = &mut self.txs[at];
         (tx.counted, tx.mined) = (found.fee_gwei, Some((found.block, found.fee_gwei)));
-        tx.reverted = found.reverted.iter().filter(|key| tx.members.contains(key)).cloned().collect();
+        let now = found.reverted.iter().filter(|key| tx.members.contains(key)).cloned();
+        tx.reverted = before.into_iter().chain(now).collect();
     }
 
     fn end(
