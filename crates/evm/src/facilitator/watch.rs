@@ -131,7 +131,7 @@ impl Engine {
         self.lanes.iter().any(|lane| !lane.state.lock().sent.is_empty())
     }
 
-    /// One look. True when there is more to look for soon.
+    /// One look: at the head, and at the receipts of what is on its way.
     async fn look(self: &Arc<Self>) -> Result<(), RpcError> {
         let wanted = self.wanted();
         let fresh = wanted.iter().any(Wanted::is_due);

@@ -8,27 +8,18 @@ use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall as _;
 use serde_json::Value;
 use tollway_devnet::artefacts;
-use tollway_evm::ExactPayer;
 use tollway_ledger::{Journal as _, SqliteLedger};
 use tollway_protocol::Reason;
 use tollway_protocol::bind::Bound;
-use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome, PayerScheme as _};
+use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome};
 
 use crate::common::parking::Fault;
-use crate::common::{PRICE, Stack, bound, facilitator, key, network, now, payment, reason_of};
+use crate::common::{PRICE, Stack, facilitator, key, network, reason_of};
+use crate::engine::by;
 use crate::paying::{
     STRANGER, approve, by_permit2, is_settled, manual, permit_for, seller, settling, signed,
 };
 use crate::permit2::{ODD, odd};
-
-/// A payment of `PRICE` by the payer whose key is made from `seed`, who has just that.
-async fn by(stack: &Stack, seed: u8) -> Bound {
-    let payer = ExactPayer::new(key(seed));
-    stack.deployment.mint(payer.address(), U256::from(PRICE)).unwrap();
-    let offer = stack.offer();
-    let signed = payer.sign(&offer, now(), [seed; 32]).await.unwrap();
-    bound(&stack.facilitator, &offer, payment(&offer, signed.payload)).unwrap()
-}
 
 #[tokio::test]
 async fn i19_those_that_paid_are_answered_before_it_is_known_whom_to_blame_for_the_others() {

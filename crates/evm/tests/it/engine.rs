@@ -30,7 +30,7 @@ fn quiet() -> Hook {
 }
 
 /// A payment of `PRICE` by the payer whose key is made from `seed`, who has just that.
-async fn by(stack: &Stack, seed: u8) -> Bound {
+pub(crate) async fn by(stack: &Stack, seed: u8) -> Bound {
     let payer = ExactPayer::new(key(seed));
     stack.deployment.mint(payer.address(), U256::from(PRICE)).unwrap();
     let offer = stack.offer();
