@@ -10,14 +10,20 @@ async fn fill(ledger: &SqliteLedger) -> Result<(), LedgerError> {
     ledger.write(move |db, _| Ok(db.execute_batch(grow)?)).await
 }
 
-/// A call that keeps the writer until the other future runs, so that what is queued between shares a group.
-fn gate(ledger: &SqliteLedger) -> (impl Future<Output = Result<(), LedgerError>>, impl Future<Output = ()>) {
+/// Keeps the writer busy from before `calls` are queued until all of them are, so that they share a group.
+async fn grouped<T>(ledger: &SqliteLedger, calls: impl Future<Output = T>) -> T {
     let (go, wait) = std::sync::mpsc::channel();
+    let (begun, begins) = tokio::sync::oneshot::channel();
     let hold = ledger.write(move |_, _| {
+        begun.send(()).unwrap();
         wait.recv().unwrap();
         Ok(())
     });
-    (hold, async move { go.send(()).unwrap() })
+    let calls = async {
+        begins.await.unwrap();
+        tokio::join!(calls, async { go.send(()).unwrap() }).0
+    };
+    tokio::join!(hold, calls).1
 }
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
@@ -104,8 +110,8 @@ async fn one_failed_call_of_a_group_leaves_the_others() {
             if a == 2 { Err(LedgerError::Damaged("two".into()).into()) } else { Ok(()) }
         })
     };
-    let (hold, go) = gate(&ledger);
-    let (_, one, two, three, ()) = tokio::join!(hold, add(1), add(2), add(3), go);
+    let calls = async { tokio::join!(add(1), add(2), add(3)) };
+    let (one, two, three) = grouped(&ledger, calls).await;
     assert_eq!((one, two, three), (Ok(()), Err(LedgerError::Damaged("two".into())), Ok(())));
     let sum =
         ledger.read(|db| Ok(db.query_row("SELECT sum(a) FROM t", [], |row| row.get::<_, i64>(0))?)).await;
@@ -119,8 +125,8 @@ async fn a_lost_group_is_answered_and_its_claims_go_back() {
     let key = PaymentKey::stored("k".into());
     let broken = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
     let held = ledger.write_held(Left { key, turn: 5, delivering: false }, |_, _| Ok(()));
-    let (hold, go) = gate(&ledger);
-    let (_, held, _, ()) = tokio::join!(hold, held, ledger.write::<()>(move |_, _| Err(broken.into())), go);
+    let calls = async { tokio::join!(held, ledger.write::<()>(move |_, _| Err(broken.into()))) };
+    let (held, _) = grouped(&ledger, calls).await;
     unavailable(held);
     assert_eq!(ledger.lost.take().iter().map(|left| left.turn).collect::<Vec<_>>(), [5]);
 }
@@ -135,9 +141,8 @@ async fn i15_a_store_that_is_away_keeps_no_note_of_the_claims_that_it_did_not_ta
     // Refused together with a call that fails before the commit, by the full disk, and by a store that has stopped.
     let broken = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
     let full = broken(ffi::SQLITE_FULL);
-    let (hold, go) = gate(&ledger);
-    let (_, refused, _, ()) =
-        tokio::join!(hold, claim(1), ledger.write::<()>(move |_, _| Err(full.into())), go);
+    let calls = async { tokio::join!(claim(1), ledger.write::<()>(move |_, _| Err(full.into()))) };
+    let (refused, _) = grouped(&ledger, calls).await;
     unavailable(refused.map(drop));
     assert!(ledger.lost.take().is_empty());
     fail_with(&ledger, ffi::SQLITE_IOERR_FSYNC).await;
@@ -156,9 +161,9 @@ async fn rs10_what_is_abandoned_while_the_store_is_away_goes_back_when_it_return
     let claim = || async { ledger.claim(payment(1), request("/a"), CLOSES).await.unwrap() };
     let left = claim().await.turn().unwrap();
     let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
-    let (hold, go) = gate(&ledger);
-    let (_, abandoned, _, ()) =
-        tokio::join!(hold, ledger.abandon(&left), ledger.write::<()>(move |_, _| Err(full.into())), go);
+    let calls =
+        async { tokio::join!(ledger.abandon(&left), ledger.write::<()>(move |_, _| Err(full.into()))) };
+    let (abandoned, _) = grouped(&ledger, calls).await;
     unavailable(abandoned);
     let Claim::New(claimed) = claim().await else { panic!("held until the restart") };
     // It was that claim's turn and no later one's.
