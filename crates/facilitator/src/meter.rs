@@ -13,10 +13,10 @@
 //! reason table's core code. Every label has few values: networks and schemes that are not served
 //! count as `other`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use metrics::{Gauge, SharedString};
+use metrics::{Counter, Gauge, Histogram, SharedString};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tollway_protocol::{Code, Reason};
 
@@ -63,49 +63,82 @@ impl Operation {
             Self::Settle => "settle",
         }
     }
+
+    /// The outcome of a payment that ends well.
+    const fn good(self) -> &'static str {
+        match self {
+            Self::Verify => "valid",
+            Self::Settle => "settled",
+        }
+    }
 }
 
-/// One payment's way through an operation.
-pub(crate) struct Meter {
+/// The metrics of one operation for one mechanism; those of a payment that ends well are looked up once.
+pub(crate) struct Series {
     operation: Operation,
     network: SharedString,
     scheme: SharedString,
-    started: Instant,
+    good: OnceLock<(Counter, Histogram)>,
+    in_flight: OnceLock<Gauge>,
 }
 
-impl Meter {
-    pub(crate) fn start(operation: Operation, served: Option<(&str, &str)>) -> Self {
-        let (scheme, network) = served.unwrap_or(("other", "other"));
+impl Series {
+    pub(crate) fn new(operation: Operation, scheme: &str, network: &str) -> Self {
         let shared = |text: &str| SharedString::from_shared(Arc::from(text));
-        Self { operation, network: shared(network), scheme: shared(scheme), started: Instant::now() }
+        let (network, scheme) = (shared(network), shared(scheme));
+        Self { operation, network, scheme, good: OnceLock::new(), in_flight: OnceLock::new() }
     }
 
     pub(crate) fn network(&self) -> &str {
         &self.network
     }
 
-    pub(crate) fn finish(self, outcome: &'static str, reason: &'static str) {
-        let seconds = self.started.elapsed().as_secs_f64();
+    /// Begins to measure a payment.
+    pub(crate) fn start(&self) -> Meter<'_> {
+        Meter { series: self, started: Instant::now() }
+    }
+
+    /// Counts as in flight until it is dropped.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        let name = self.operation.name();
+        let gauge = self.in_flight.get_or_init(|| metrics::gauge!(IN_FLIGHT, "operation" => name));
+        gauge.increment(1.0);
+        InFlight(gauge.clone())
+    }
+
+    fn ended(&self, outcome: &'static str, reason: &'static str) -> (Counter, Histogram) {
         let operation = self.operation.name();
-        metrics::counter!(PAYMENTS, "operation" => operation, "network" => self.network.clone(),
-            "scheme" => self.scheme.clone(), "outcome" => outcome, "reason" => reason)
-        .increment(1);
-        metrics::histogram!(SECONDS, "operation" => operation, "network" => self.network,
-            "scheme" => self.scheme, "outcome" => outcome)
-        .record(seconds);
+        let payments = metrics::counter!(PAYMENTS, "operation" => operation, "network" => self.network.clone(),
+            "scheme" => self.scheme.clone(), "outcome" => outcome, "reason" => reason);
+        let seconds = metrics::histogram!(SECONDS, "operation" => operation, "network" => self.network.clone(),
+            "scheme" => self.scheme.clone(), "outcome" => outcome);
+        (payments, seconds)
+    }
+}
+
+/// One payment's way through an operation.
+pub(crate) struct Meter<'a> {
+    series: &'a Series,
+    started: Instant,
+}
+
+impl Meter<'_> {
+    pub(crate) fn finish(self, outcome: &'static str, reason: &'static str) {
+        let took = self.started.elapsed().as_secs_f64();
+        let record = |(payments, seconds): &(Counter, Histogram)| {
+            payments.increment(1);
+            seconds.record(took);
+        };
+        if reason.is_empty() && outcome == self.series.operation.good() {
+            record(self.series.good.get_or_init(|| self.series.ended(outcome, reason)));
+        } else {
+            record(&self.series.ended(outcome, reason));
+        }
     }
 }
 
 /// Counts as in flight until dropped.
 pub(crate) struct InFlight(Gauge);
-
-impl InFlight {
-    pub(crate) fn new(operation: Operation) -> Self {
-        let gauge = metrics::gauge!(IN_FLIGHT, "operation" => operation.name());
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -122,7 +155,8 @@ pub(crate) fn turned_away(why: &'static str) {
 }
 
 pub(crate) fn response(path: &'static str, status: u16) {
-    metrics::counter!(RESPONSES, "path" => path, "status" => status.to_string()).increment(1);
+    let status = if status == 200 { "200".into() } else { SharedString::from_owned(status.to_string()) };
+    metrics::counter!(RESPONSES, "path" => path, "status" => status).increment(1);
 }
 
 /// The reason as a label: one of the table's, never a foreign text.

@@ -4,7 +4,6 @@ mod build;
 mod care;
 mod way;
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +14,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::{FacilitatorError, FacilitatorScheme, NotReady};
-use tollway_protocol::wire::{Kind, PaymentRequest, Settlement, Supported, Verdict};
+use tollway_protocol::wire::{Kind, Offer, PaymentRequest, Settlement, Supported, Verdict};
 use tollway_protocol::{Facilitator, Network};
 
+use crate::meter::{Operation, Series};
 use crate::screen::{Caller, Screens};
 use crate::settlements::Settlements;
 
@@ -32,7 +32,9 @@ pub(crate) const V1_SCHEME: &str = "exact";
 /// It is itself a [`Facilitator`]: used in process it answers what the HTTP API would. It never
 /// answers with an error: what can't be served is a refusal with a reason.
 pub struct Registry {
-    mechanisms: BTreeMap<(String, Network), Arc<dyn FacilitatorScheme>>,
+    /// By scheme and network.
+    mechanisms: Vec<Served>,
+    unserved: Measured,
     clock: Box<dyn Fn() -> UnixTime + Send + Sync>,
     verify_within: Duration,
     settle_within: Duration,
@@ -42,6 +44,27 @@ pub struct Registry {
     lookup: Option<Arc<dyn Settlements>>,
     draining: AtomicBool,
     readiness: tokio::sync::Mutex<Option<(Instant, Vec<NotReady>)>>,
+}
+
+/// A mechanism, under what it advertises.
+struct Served {
+    scheme: String,
+    network: Network,
+    mechanism: Arc<dyn FacilitatorScheme>,
+    measured: Measured,
+}
+
+/// The metrics of both operations.
+struct Measured {
+    verify: Series,
+    settle: Series,
+}
+
+impl Measured {
+    fn new(scheme: &str, network: &str) -> Self {
+        let series = |operation| Series::new(operation, scheme, network);
+        Self { verify: series(Operation::Verify), settle: series(Operation::Settle) }
+    }
 }
 
 impl Registry {
@@ -89,7 +112,7 @@ impl Registry {
     #[must_use]
     pub fn kinds(&self) -> Supported {
         let mut supported = Supported::default();
-        for ((scheme, network), mechanism) in &self.mechanisms {
+        for Served { scheme, network, mechanism, .. } in &self.mechanisms {
             let ask = || (mechanism.kind(), mechanism.signers(), mechanism.extensions());
             let Ok((kind, signers, extensions)) = std::panic::catch_unwind(AssertUnwindSafe(ask)) else {
                 tracing::error!(%network, scheme, "the mechanism panicked; it is left out of /supported");
@@ -115,8 +138,22 @@ impl Registry {
         supported
     }
 
-    fn mechanism(&self, scheme: &str, network: &Network) -> Option<&Arc<dyn FacilitatorScheme>> {
-        self.mechanisms.get(&(scheme.to_owned(), network.clone()))
+    fn served(&self, scheme: &str, network: &Network) -> Option<&Served> {
+        self.mechanisms.iter().find(|served| served.scheme == scheme && served.network == *network)
+    }
+
+    /// The metrics that a payment for `offer` counts in.
+    fn series(&self, operation: Operation, offer: &Offer) -> &Series {
+        let served = self.served(&offer.scheme, &offer.network);
+        let measured = served.map_or(&self.unserved, |served| &served.measured);
+        match operation {
+            Operation::Verify => &measured.verify,
+            Operation::Settle => &measured.settle,
+        }
+    }
+
+    fn mechanisms(&self) -> impl Iterator<Item = &Arc<dyn FacilitatorScheme>> {
+        self.mechanisms.iter().map(|served| &served.mechanism)
     }
 
     /// The time that payments are judged by, before a mechanism corrects it.
@@ -147,7 +184,10 @@ impl Facilitator for Registry {
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry")
-            .field("mechanisms", &self.mechanisms.keys())
+            .field(
+                "mechanisms",
+                &self.mechanisms.iter().map(|served| (&served.scheme, &served.network)).collect::<Vec<_>>(),
+            )
             .field("verify_within", &self.verify_within)
             .field("settle_within", &self.settle_within)
             .finish_non_exhaustive()

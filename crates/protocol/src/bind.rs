@@ -4,6 +4,8 @@
 //! [`Presented::bind`] compares them with the offer. A payment goes through the states
 //! [`Presented`] → [`Bound`] → [`Verified`]; each can only be made from the one before it.
 
+use std::sync::Arc;
+
 use crate::Network;
 use crate::charge::{Charge, ChargeError, UPTO};
 use crate::door::{Address, Amount, UnixTime};
@@ -14,7 +16,7 @@ use crate::wire::{Offer, Payment};
 ///
 /// EVM: chain, asset, payer and nonce; never the signature, which can take several forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PaymentKey(String);
+pub struct PaymentKey(Arc<str>);
 
 impl PaymentKey {
     /// A key from the parts that make the payment unique, on `network`. Parts are joined with `/`,
@@ -32,13 +34,13 @@ impl PaymentKey {
                 key.push_str(part);
             }
         }
-        Self(key)
+        Self(key.into())
     }
 
     /// A key that a ledger stored.
     #[must_use]
     pub fn stored(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 
     /// The key's text.

@@ -1,6 +1,5 @@
 //! Filling a registry.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +10,7 @@ use tollway_protocol::Network;
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::FacilitatorScheme;
 
-use super::Registry;
+use super::{Measured, Registry, Served};
 use crate::screen::{Hook, Policy, Screens};
 use crate::settlements::Settlements;
 
@@ -139,7 +138,7 @@ impl Builder {
     /// # Errors
     /// [`BuildError`].
     pub fn build(self) -> Result<Registry, BuildError> {
-        let mut mechanisms = BTreeMap::new();
+        let mut mechanisms: Vec<Served> = Vec::new();
         for mechanism in self.mechanisms {
             let (kind, network) = (mechanism.kind(), mechanism.network().clone());
             if kind.x402_version != 2 || kind.network != network.as_str() {
@@ -150,15 +149,19 @@ impl Builder {
                 });
             }
             let scheme = kind.scheme;
-            if mechanisms.insert((scheme.clone(), network.clone()), mechanism).is_some() {
+            if mechanisms.iter().any(|served| served.scheme == scheme && served.network == network) {
                 return Err(BuildError::Duplicate { scheme, network });
             }
+            let measured = Measured::new(&scheme, network.as_str());
+            mechanisms.push(Served { scheme, network, mechanism, measured });
         }
+        mechanisms.sort_by(|a, b| (&a.scheme, &a.network).cmp(&(&b.scheme, &b.network)));
         if mechanisms.is_empty() {
             return Err(BuildError::Empty);
         }
         Ok(Registry {
             mechanisms,
+            unserved: Measured::new("other", "other"),
             clock: self.clock,
             verify_within: self.verify_within,
             settle_within: self.settle_within,

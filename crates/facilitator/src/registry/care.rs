@@ -31,7 +31,7 @@ impl Registry {
     ///
     /// Returns the mechanisms that failed at it.
     pub async fn recover(&self) -> Vec<NotReady> {
-        let work = self.mechanisms.values().map(|mechanism| async move {
+        let work = self.mechanisms().map(|mechanism| async move {
             let problem = "recovery panicked: see the log, and do not settle on this network".to_owned();
             let done = AssertUnwindSafe(mechanism.recover()).catch_unwind().await;
             done.err().map(|_| NotReady { network: mechanism.network().clone(), problem })
@@ -48,7 +48,7 @@ impl Registry {
         {
             return found.clone();
         }
-        let work = self.mechanisms.values().map(|mechanism| async move {
+        let work = self.mechanisms().map(|mechanism| async move {
             let asked =
                 tokio::time::timeout(READY_WITHIN, AssertUnwindSafe(mechanism.ready()).catch_unwind()).await;
             let problem = match asked {
@@ -80,7 +80,7 @@ impl Registry {
         let work = async {
             self.tasks.wait().await;
             let drains =
-                self.mechanisms.values().map(|mechanism| AssertUnwindSafe(mechanism.drain()).catch_unwind());
+                self.mechanisms().map(|mechanism| AssertUnwindSafe(mechanism.drain()).catch_unwind());
             join_all(drains).await;
         };
         tokio::time::timeout(limit, work)

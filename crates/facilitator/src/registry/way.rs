@@ -15,14 +15,14 @@ use tollway_protocol::wire::{Offer, PaymentRequest, Settlement, Verdict};
 use tracing::Instrument as _;
 
 use super::Registry;
-use crate::meter::{InFlight, Meter, Operation, label};
+use crate::meter::{InFlight, Operation, label};
 use crate::redact;
 use crate::screen::{Caller, Subject, Told};
 
 pub(super) async fn verify(registry: &Registry, request: PaymentRequest, caller: &Caller) -> Verdict {
     let offer = &request.payment_requirements;
-    let meter = registry.meter(Operation::Verify, offer);
-    let _in_flight = InFlight::new(Operation::Verify);
+    let series = registry.series(Operation::Verify, offer);
+    let (meter, _in_flight) = (series.start(), series.in_flight());
     let dialect = Dialect::of_offer(offer);
     let refused = |refusal| Verdict::from(spoken(refusal, dialect, Operation::Verify));
     let verdict = match admit(registry, request, caller, Operation::Verify).await {
@@ -37,7 +37,7 @@ pub(super) async fn verify(registry: &Registry, request: PaymentRequest, caller:
         }
     };
     let reason = label(verdict.invalid_reason.as_ref());
-    tracing::debug!(network = meter.network(), valid = verdict.is_valid, reason, "verified");
+    tracing::debug!(network = series.network(), valid = verdict.is_valid, reason, "verified");
     meter.finish(
         if verdict.is_valid { "valid" } else { failure(verdict.invalid_reason.as_ref(), "invalid") },
         reason,
@@ -81,11 +81,13 @@ pub(super) async fn settle(
 ) -> Settlement {
     let started = Instant::now();
     let offer = &request.payment_requirements;
-    let meter = registry.meter(Operation::Settle, offer);
+    let series = registry.series(Operation::Settle, offer);
+    let meter = series.start();
     let (dialect, network) = (Dialect::of_offer(offer), offer.network.clone());
     let (settlement, outcome) = match take(registry, request, caller, deadline).await {
         Ok((admitted, slot)) => {
-            work(registry, admitted, slot, deadline.saturating_sub(started.elapsed())).await
+            work(registry, admitted, (slot, series.in_flight()), deadline.saturating_sub(started.elapsed()))
+                .await
         }
         Err(refusal) => {
             let refusal = spoken(refusal, dialect, Operation::Settle);
@@ -164,7 +166,7 @@ async fn taken(registry: &Registry, key: &PaymentKey) -> Result<bool, Refusal> {
 async fn work(
     registry: &Registry,
     admitted: Admitted,
-    slot: tokio::sync::OwnedSemaphorePermit,
+    held: (tokio::sync::OwnedSemaphorePermit, InFlight),
     deadline: Duration,
 ) -> (Settlement, &'static str) {
     let Admitted { mechanism, bound, subject } = admitted;
@@ -177,7 +179,7 @@ async fn work(
     let (screens, tasks, asked, from) =
         (registry.screens.clone(), registry.tasks.clone(), offer.clone(), payer.clone());
     let task = async move {
-        let _held = (slot, InFlight::new(Operation::Settle));
+        let _held = held;
         let outcome = AssertUnwindSafe(mechanism.settle(bound, inner)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_panic| {
             tracing::error!("the mechanism panicked while settling");
@@ -246,8 +248,8 @@ fn bind(
     operation: Operation,
 ) -> Result<(Arc<dyn FacilitatorScheme>, Bound), Refusal> {
     let PaymentRequest { payment_requirements: offer, payment_payload: payment, .. } = request;
-    let mechanism =
-        registry.mechanism(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, &offer))?;
+    let served = registry.served(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, &offer))?;
+    let mechanism = &served.mechanism;
     let present = match operation {
         Operation::Verify => Presented::new,
         Operation::Settle => Presented::charged,
@@ -263,12 +265,8 @@ fn bind(
 }
 
 fn unserved(registry: &Registry, offer: &Offer) -> Refusal {
-    let served: Vec<&str> = registry
-        .mechanisms
-        .keys()
-        .filter(|(_, network)| *network == offer.network)
-        .map(|(scheme, _)| scheme.as_str())
-        .collect();
+    let of_network = registry.mechanisms.iter().filter(|served| served.network == offer.network);
+    let served: Vec<&str> = of_network.map(|served| served.scheme.as_str()).collect();
     if served.is_empty() {
         let message = format!("this facilitator does not serve {}; see /supported", offer.network);
         Refusal::new(Reason::UnsupportedNetwork, message)
@@ -338,10 +336,5 @@ impl Registry {
         if let Some(subject) = subject {
             self.screens.after(&self.tasks, subject, &what());
         }
-    }
-
-    fn meter(&self, operation: Operation, offer: &Offer) -> Meter {
-        let served = self.mechanism(&offer.scheme, &offer.network).is_some();
-        Meter::start(operation, served.then(|| (offer.scheme.as_str(), offer.network.as_str())))
     }
 }
