@@ -80,10 +80,8 @@ async fn fa29_a_body_that_dribbles_is_cut_off_though_it_never_pauses() {
         }
     };
     let mut first = [0; 12];
-    tokio::select! {
-        () = dribble => panic!("closed without an answer"),
-        read = reader.read_exact(&mut first) => { read.unwrap(); }
-    }
+    let ((), read) = tokio::join!(dribble, reader.read_exact(&mut first));
+    read.unwrap();
     assert_eq!(&first, b"HTTP/1.1 408");
 }
 
