@@ -62,6 +62,9 @@ impl Journal for Whole {
     ) -> Result<Vec<Result<(), LedgerError>>, LedgerError> {
         self.0.finish(network, mined, endings, now).await
     }
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        self.0.tell(key).await
+    }
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         self.0.reopen(keys).await
     }
@@ -169,6 +172,20 @@ tollway_ledger::suite_tests! { Place::default(), journal:
     only_an_unsigned_settlement_is_abandoned
     pages_go_through_all_records_once
     a_ledger_that_can_be_written_is_healthy
+}
+
+tollway_ledger::suite_tests! { Place::default(), once:
+    fa02_one_of_fifty_parallel_callers_is_told
+    fa02_only_who_asks_about_a_settled_payment_is_told
+    fa02_a_reorg_leaves_who_was_told
+    fa02_a_claim_is_taken_by_one_of_fifty_parallel_transactions
+    fa02_a_failed_settlement_frees_its_claim_and_a_settled_one_keeps_it
+    fa02_claims_are_compared_byte_by_byte_on_one_network
+    fa02_a_batch_whose_claims_break_the_rules_is_refused
+    fa02_held_claims_are_told_after_what_was_taken_and_before_a_conflict
+    fa02_two_processes_tell_a_payment_once
+    fa02_two_processes_take_a_claim_once
+    fa02_claims_and_who_was_told_survive_a_restart
 }
 
 tollway_ledger::suite_tests! { Place::default(), nonces:

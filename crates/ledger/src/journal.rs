@@ -16,6 +16,7 @@
 //! ([`Journal::lease`]), and only its holder can record a signed transaction. Every unfinished settlement is held
 //! by the process that works on it; what a dead process held is taken over ([`Journal::take_over`]).
 
+mod batch;
 mod lease;
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network};
 
 use crate::LedgerError;
+pub use batch::{Batch, MAX_CLAIM, SignedTransaction, Signing};
 pub use lease::Lease;
 
 /// How far a settlement got.
@@ -90,19 +92,8 @@ pub struct Record {
     pub ended: Option<UnixTime>,
     /// Who works on it.
     pub holder: Holder,
-}
-
-/// A transaction that is ready to leave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedTransaction {
-    /// The account that sends it.
-    pub signer: String,
-    /// The account's nonce in it.
-    pub nonce: u64,
-    /// Its hash.
-    pub hash: String,
-    /// Its bytes, as they go on the wire.
-    pub raw: Vec<u8>,
+    /// Whether somebody was told that it is settled: see [`Journal::tell`].
+    pub told: bool,
 }
 
 /// A transaction that was recorded, and what became of it.
@@ -128,36 +119,6 @@ pub enum Prepared {
     /// It exists. Its request may have other terms than the one presented now: a payer can sign two
     /// payments with one key.
     Exists(Box<Record>),
-}
-
-/// A transaction to be recorded, with all that depends on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
-    /// Payments that are taken by this very call. In the record of the transaction they come before those of `again`.
-    pub new: Vec<Verified>,
-    /// Payments that were taken before, and are held by this process or by nobody. They are this process's then.
-    pub again: Vec<PaymentKey>,
-    /// What the caller believes to be the latest transaction of some of these, by hash; none where it knows of none.
-    pub expected: Vec<(PaymentKey, Option<String>)>,
-    /// The transaction.
-    pub transaction: SignedTransaction,
-    /// The most that it can cost, in gwei.
-    pub bid_gwei: u64,
-    /// What all transactions of 24 hours may cost on this network, in gwei.
-    pub budget_gwei: u64,
-}
-
-/// What came of [`Journal::sign`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Signing {
-    /// It is recorded: it may leave.
-    Done,
-    /// These of the new payments were taken before, in the order of the batch; nothing was recorded.
-    Taken(Vec<Record>),
-    /// The budget does not allow it; nothing was recorded.
-    OverBudget,
-    /// The lease is not this process's any more; nothing was recorded.
-    Lost,
 }
 
 /// A transaction that was found in a block.
@@ -234,7 +195,7 @@ pub trait Journal: Send + Sync {
 
     /// Records a signed transaction before it is broadcast, with the payments in it; takes its new ones as
     /// [`Journal::prepare`] does. All of it or nothing. When several things stand against it, the first of these is
-    /// told: [`Signing::Lost`], [`Signing::Taken`], the conflict, [`Signing::OverBudget`].
+    /// told: [`Signing::Lost`], [`Signing::Taken`], [`Signing::Claimed`], the conflict, [`Signing::OverBudget`].
     ///
     /// The very same transaction once more, with the same payments, changes nothing but who holds them, and is
     /// [`Signing::Done`].
@@ -244,9 +205,9 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] when one of the payments is not there, finished, another live process's, of another
-    /// network or in the batch twice, or has another latest transaction than expected; when the transaction is not of the lease's account, or its hash is recorded
-    /// with other payments or another nonce; or when the nonce belongs to other payments or is spent by a mined
-    /// transaction.
+    /// network or in the batch twice, or has another latest transaction than expected; when the transaction is not of
+    /// the lease's account, or its hash is recorded with other payments or another nonce; when the nonce belongs to
+    /// other payments or is spent by a mined transaction; or when the claims break the rules of [`Batch::claims`].
     async fn sign(&self, lease: &Lease, batch: Batch, now: UnixTime) -> Result<Signing, LedgerError>;
 
     /// Records that a node was given the transaction. The settlements of which it is the latest are broadcast then;
@@ -277,6 +238,15 @@ pub trait Journal: Send + Sync {
         endings: &[(PaymentKey, Ending)],
         now: UnixTime,
     ) -> Result<Vec<Result<(), LedgerError>>, LedgerError>;
+
+    /// Marks that somebody was told that this payment is settled; whether this call is the first that did. Of all calls
+    /// for a payment, by whichever process, one is given true; nothing takes the mark back, a reorg neither.
+    ///
+    /// Of a call that fails with [`LedgerError::Unavailable`] the mark may be there: then nobody is given true.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] when the payment is not there, or not settled.
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError>;
 
     /// Takes back that the payments are settled, and that those of their transactions are mined that were in the
     /// block where each was settled, or in a later one: these are not the chain's any more, and what they cost and

@@ -12,7 +12,7 @@ pub mod suite;
 
 pub use claims::{Claim, Claimed, Claims, Delivery, Paid, Recalled, RequestId, Turn, is_transaction};
 pub use journal::{
-    Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, Mined, Prepared, Record,
+    Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, MAX_CLAIM, Mined, Prepared, Record,
     SignedTransaction, Signing,
 };
 #[cfg(feature = "postgres")]

@@ -25,8 +25,8 @@ const PAYMENTS: u64 = 400;
 const IN_PARALLEL: u64 = 8;
 
 /// The steps in a payment's life here, in their order.
-const STEPS: [&str; 8] =
-    ["claimed", "settling", "prepared", "signed", "replaced", "finished", "settled", "delivered"];
+const STEPS: [&str; 9] =
+    ["claimed", "settling", "prepared", "signed", "replaced", "finished", "told", "settled", "delivered"];
 
 fn acknowledge(n: u64, step: &str) {
     let mut out = std::io::stdout().lock();
@@ -59,6 +59,8 @@ async fn live(ledger: &SqliteLedger, lease: &Lease, n: u64) -> Result<(), Ledger
     let endings = [(key(n), ending()), (key(companion(n)), ending())];
     assert_eq!(ledger.finish(&network(), &[mined], &endings, NOW).await?, [Ok(()), Ok(())]);
     acknowledge(n, "finished");
+    assert_eq!(ledger.tell(&key(n)).await, Ok(true));
+    acknowledge(n, "told");
     let paid = ledger.settled(claimed, settlement(&payment(n), &hash(&format!("{n}-2")))).await?;
     acknowledge(n, "settled");
     ledger.deliver(paid).await?;
@@ -150,6 +152,7 @@ async fn check(ledger: &SqliteLedger, n: u64, told: Option<usize>) {
     }
     let state = record.as_ref().map(|record| record.state);
     within("finished", state == Some(JournalState::Settled));
+    within("told", record.as_ref().is_some_and(|record| record.told));
     let fee = record.as_ref().and_then(|record| record.fee_gwei);
     assert_eq!(fee, (state == Some(JournalState::Settled)).then_some(5), "payment {n}");
     if let Some(record) = record {

@@ -108,6 +108,10 @@ impl Journal for Disk {
         self.call("finish", self.process.finish(network, mined, endings, now)).await
     }
 
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        self.call("tell", self.process.tell(key)).await
+    }
+
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         self.call("reopen", self.process.reopen(keys)).await
     }

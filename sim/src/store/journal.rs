@@ -73,6 +73,10 @@ impl Journal for Process {
         Ok(self.tables.lock().finish(network, mined, endings, now))
     }
 
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        self.tables.lock().tell(key)
+    }
+
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         self.tables.lock().reopen(keys, self.me())
     }

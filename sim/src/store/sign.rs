@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tollway_ledger::{Batch, JournalState, Lease, LedgerError, Signing};
+use tollway_ledger::{Batch, JournalState, Lease, LedgerError, MAX_CLAIM, Record, Signing};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door::UnixTime;
 
-use super::tables::{Me, Tables, Tx, conflict, hour};
+use super::tables::{Me, Row, Tables, Tx, conflict, hour};
 
 impl Tables {
     /// See [`tollway_ledger::Journal::sign`].
@@ -25,6 +25,10 @@ impl Tables {
         if !taken.is_empty() {
             return Ok(Signing::Taken(taken));
         }
+        let claimants = self.claimants(lease, batch, me);
+        if !claimants.is_empty() {
+            return Ok(Signing::Claimed(claimants));
+        }
         self.fits(lease, batch, me)?;
         let (is_recorded, counted) = self.place(lease, batch)?;
         if !is_recorded {
@@ -42,6 +46,19 @@ impl Tables {
         Ok(Signing::Done)
     }
 
+    /// The settlements that hold claims of the batch.
+    fn claimants(&self, lease: &Lease, batch: &Batch, me: Me) -> Vec<Record> {
+        let mut seen = BTreeSet::new();
+        let texts = batch.claims.iter().map(|(_, text)| text).filter(|text| seen.insert(*text));
+        let holds = |text: &String, row: &Row| {
+            row.network == *lease.network()
+                && row.claim.as_ref() == Some(text)
+                && row.state != JournalState::Failed
+        };
+        let claimant = |text| self.rows.iter().find(|(_, row)| holds(text, row));
+        texts.filter_map(claimant).map(|(key, row)| self.record(key, row, me)).collect()
+    }
+
     fn fits(&self, lease: &Lease, batch: &Batch, me: Me) -> Result<(), LedgerError> {
         let mut seen = BTreeSet::new();
         for key in batch.new.iter().map(|new| new.key()).chain(&batch.again) {
@@ -54,6 +71,13 @@ impl Tables {
         }
         if !batch.transaction.signer.eq_ignore_ascii_case(lease.signer()) {
             return Err(conflict(&batch.transaction.hash, "of another account", "of the lease's account"));
+        }
+        let (mut claiming, mut texts) = (BTreeSet::new(), BTreeSet::new());
+        for (key, text) in &batch.claims {
+            let is_new = batch.new.iter().any(|new| new.key() == key);
+            if text.len() > MAX_CLAIM || !is_new || !claiming.insert(key) || !texts.insert(text) {
+                return Err(conflict(key, "given a claim", "given a short one of its own, and new"));
+            }
         }
         for key in &batch.again {
             let expected = "unfinished, and this process's or nobody's";
@@ -120,6 +144,11 @@ impl Tables {
         });
         for new in &batch.new {
             self.insert(new, Some(me.instance), Some(place), now);
+        }
+        for (key, text) in &batch.claims {
+            if let Some(row) = self.rows.get_mut(key) {
+                row.claim = Some(text.clone());
+            }
         }
         for key in &batch.again {
             if let Some(row) = self.rows.get_mut(key) {

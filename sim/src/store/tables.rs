@@ -50,6 +50,10 @@ pub struct Row {
     pub created: UnixTime,
     /// When it ended.
     pub ended: Option<UnixTime>,
+    /// Whether somebody was told that it is settled.
+    pub told: bool,
+    /// What it claims besides its key.
+    pub claim: Option<String>,
 }
 
 impl Row {
@@ -179,6 +183,7 @@ impl Tables {
                 Some(holder) if self.is_alive(holder, me) => Holder::Other,
                 _ => Holder::Nobody,
             },
+            told: row.told,
         }
     }
 
@@ -205,6 +210,8 @@ impl Tables {
             message: None,
             created: now,
             ended: None,
+            told: false,
+            claim: None,
         };
         self.rows.insert(payment.key().clone(), row);
     }
@@ -288,6 +295,14 @@ impl Tables {
         (row.state, row.hash, row.block, row.reason, row.message) = (state, hash, block, reason, message);
         (row.is_final, row.ended, row.holder) = (state == JournalState::Failed, Some(now), None);
         Ok(())
+    }
+
+    /// See [`tollway_ledger::Journal::tell`].
+    pub fn tell(&mut self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        match self.rows.get_mut(key).filter(|row| row.state == JournalState::Settled) {
+            Some(row) => Ok(!std::mem::replace(&mut row.told, true)),
+            None => Err(conflict(key, "something else", "settled")),
+        }
     }
 
     /// See [`tollway_ledger::Journal::reopen`].

@@ -153,6 +153,13 @@ impl Engine {
                     });
                     return Ok(None);
                 }
+                Ok((Signing::Claimed(_), ..)) => {
+                    // The key says all that a payment is on these chains.
+                    let error = LedgerError::Damaged("claims are held that no payment made".into());
+                    let error = Unsigned::Ledger(error);
+                    tell_all(group, |job| unsigned(job, &error));
+                    return Ok(None);
+                }
                 Ok((Signing::Lost, ..)) => {
                     tell_all(group, |_| Word::NoSender);
                     return Err(LeaseLost);
@@ -230,6 +237,7 @@ impl Engine {
             new,
             again: again.map(|ticket| ticket.job.effects.key.clone()).collect(),
             expected: group.iter().filter_map(Ticket::expected).collect(),
+            claims: Vec::new(),
             transaction,
             bid_gwei: gwei(plan.cost()),
             budget_gwei: self.budget_gwei(),

@@ -25,10 +25,11 @@ impl Failure {
         }
     }
 
-    /// Whether the server chose this transaction to give way to another: it may be tried again.
+    /// Whether this transaction gave way to another: it may be tried again.
     pub(super) fn is_crossed(&self) -> bool {
         let crossed = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
-        matches!(self, Self::Crossed) || self.database().is_some_and(|error| crossed.contains(error.code()))
+        matches!(self, Self::Crossed)
+            || self.database().is_some_and(|error| crossed.contains(error.code()) || is_claimed(error))
     }
 
     /// Whether a lock was not had in time.
@@ -96,6 +97,11 @@ impl From<Failure> for LedgerError {
             failure => Self::Unavailable(failure.to_string()),
         }
     }
+}
+
+/// Whether another transaction made the same claim since this one looked.
+fn is_claimed(error: &DbError) -> bool {
+    *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("settlements_claimed")
 }
 
 /// A column's value.

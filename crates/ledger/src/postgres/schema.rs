@@ -19,7 +19,11 @@ struct Step {
     compatible_from: i32,
 }
 
-const STEPS: &[Step] = &[Step { sql: FIRST, compatible_from: 1 }];
+const STEPS: &[Step] = &[
+    Step { sql: FIRST, compatible_from: 1 },
+    Step { sql: SECOND, compatible_from: 1 },
+    Step { sql: THIRD, compatible_from: 1 },
+];
 
 const FIRST: &str = "
 CREATE TABLE instances (
@@ -120,6 +124,15 @@ CREATE TABLE gas (
     PRIMARY KEY (network, hour)
 );
 ";
+
+/// Nothing is rewritten: everyone waits for a moment only.
+const SECOND: &str =
+    "ALTER TABLE settlements ADD COLUMN told boolean NOT NULL DEFAULT false, ADD COLUMN claim bytea";
+
+/// Writers wait while all rows are looked at, none of which is in the index yet; readers don't, which is why it is a
+/// step of its own.
+const THIRD: &str = "CREATE UNIQUE INDEX settlements_claimed ON settlements (network, claim)
+    WHERE claim IS NOT NULL AND state <> 'failed'";
 
 /// The longest that a migration takes, waiting for those of other processes included.
 const MIGRATION: Duration = Duration::from_secs(120);
@@ -241,10 +254,12 @@ mod tests {
     use crate::suite::postgres_server::PostgresServer;
 
     /// As this build's successors might go on.
-    const NEXT: [Step; 3] = [
+    const NEXT: [Step; 5] = [
         STEPS[0],
+        STEPS[1],
+        STEPS[2],
         Step { sql: "ALTER TABLE claims ADD COLUMN memo text NOT NULL DEFAULT ''", compatible_from: 1 },
-        Step { sql: "ALTER TABLE claims DROP COLUMN network", compatible_from: 3 },
+        Step { sql: "ALTER TABLE claims DROP COLUMN network", compatible_from: 5 },
     ];
 
     fn connector(database: &str) -> Connector {
@@ -266,15 +281,15 @@ mod tests {
     async fn a_newer_build_moves_the_store_on_while_this_one_can_use_it() {
         let connector = connector(&PostgresServer::shared().database());
         let this = open(&connector).await.unwrap();
-        assert_eq!(versions(&this).await, (1, 1));
+        assert_eq!(versions(&this).await, (3, 1));
         let next = connector.connect().await.unwrap();
-        migrate(&next, "tollway", &NEXT[..2]).await.unwrap();
-        assert_eq!(versions(&next).await, (2, 1));
+        migrate(&next, "tollway", &NEXT[..4]).await.unwrap();
+        assert_eq!(versions(&next).await, (4, 1));
         // This build goes on, and does not take the store back.
         open(&connector).await.unwrap();
-        assert_eq!(versions(&this).await, (2, 1));
+        assert_eq!(versions(&this).await, (4, 1));
         migrate(&next, "tollway", &NEXT).await.unwrap_err();
-        assert_eq!(versions(&next).await, (3, 3));
+        assert_eq!(versions(&next).await, (5, 5));
         assert!(matches!(open(&connector).await, Err(LedgerError::Damaged(_))));
     }
 
@@ -283,12 +298,12 @@ mod tests {
         let connector = connector(&PostgresServer::shared().database());
         let all = (0..8).map(async |n| {
             let db = connector.connect().await.unwrap();
-            migrate(&db, "tollway", &NEXT[..1 + n % 2]).await
+            migrate(&db, "tollway", &NEXT[..1 + n % 4]).await
         });
         for migrated in futures_util::future::join_all(all).await {
             migrated.unwrap();
         }
-        assert_eq!(versions(&connector.connect().await.unwrap()).await, (2, 1));
+        assert_eq!(versions(&connector.connect().await.unwrap()).await, (4, 1));
     }
 
     #[tokio::test]
@@ -297,15 +312,58 @@ mod tests {
         let this = open(&connector).await.unwrap();
         this.batch("BEGIN; SELECT 1 FROM claims").await.unwrap();
         let next = connector.connect().await.unwrap();
-        let migrated = step(&next, "tollway", &NEXT[..2]).await.unwrap_err();
+        let migrated = step(&next, "tollway", &NEXT[..4]).await.unwrap_err();
         assert!(migrated.is_locked_out(), "{migrated}");
         // What waited is out of the way again.
         let other = connector.connect().await.unwrap();
         other.batch("SELECT 1 FROM claims").await.unwrap();
         let (migrated, done) =
-            tokio::join!(migrate(&next, "tollway", &NEXT[..2]), async { this.batch("COMMIT").await });
+            tokio::join!(migrate(&next, "tollway", &NEXT[..4]), async { this.batch("COMMIT").await });
         migrated.unwrap();
         done.unwrap();
-        assert_eq!(versions(&next).await, (2, 1));
+        assert_eq!(versions(&next).await, (4, 1));
+    }
+
+    /// As the build of the first version takes a payment, and ends it.
+    const TAKE: &str = "INSERT INTO settlements (key, network, payer, state, request, created)
+                        VALUES ($1, 'eip155:84532', 'p', 'broadcast', '{}', 1)";
+    const SETTLE: &str = "UPDATE settlements SET state = 'settled', hash = '0x1', block = 5, ended = 2,
+                              holder = NULL WHERE key = $1";
+    const FAIL: &str = "UPDATE settlements SET state = 'failed', reason = 'r', is_final = true, ended = 2,
+                            holder = NULL WHERE key = $1";
+    const CLAIM: &str = "UPDATE settlements SET claim = 'memo' WHERE key = $1";
+
+    #[tokio::test]
+    async fn fa02_a_build_of_the_first_version_goes_on_beside_this_one_and_frees_claims() {
+        use crate::{Journal as _, PostgresLedger};
+        use tollway_protocol::bind::PaymentKey;
+
+        let url = PostgresServer::shared().database();
+        let connector = connector(&url);
+        let before = connector.connect().await.unwrap();
+        migrate(&before, "tollway", &STEPS[..1]).await.unwrap();
+        before.execute(TAKE, &[&"k1"]).await.unwrap();
+        before.execute(SETTLE, &[&"k1"]).await.unwrap();
+        let ledger = PostgresLedger::open(&url, PostgresOptions::default()).await.unwrap();
+        assert_eq!(versions(&before).await, (3, 1));
+        let key = |key: &str| PaymentKey::stored(key.into());
+        // What was settled before anyone noted who was told.
+        assert!(!ledger.settlement(&key("k1")).await.unwrap().unwrap().told);
+        assert_eq!(ledger.tell(&key("k1")).await, Ok(true));
+        // Its statements were planned before the migration.
+        for k in ["k2", "k3"] {
+            before.execute(TAKE, &[&k]).await.unwrap();
+        }
+        before.execute(SETTLE, &[&"k2"]).await.unwrap();
+        assert_eq!((ledger.tell(&key("k2")).await, ledger.tell(&key("k2")).await), (Ok(true), Ok(false)));
+        before.execute(CLAIM, &[&"k2"]).await.unwrap();
+        let crossed = before.execute(CLAIM, &[&"k3"]).await.unwrap_err();
+        assert!(crossed.is_crossed(), "{crossed}");
+        before.execute(TAKE, &[&"k4"]).await.unwrap();
+        before.execute("UPDATE settlements SET claim = 'other' WHERE key = $1", &[&"k4"]).await.unwrap();
+        let again = "UPDATE settlements SET claim = 'other' WHERE key = $1 ";
+        before.execute(again, &[&"k3"]).await.unwrap_err();
+        before.execute(FAIL, &[&"k4"]).await.unwrap();
+        before.execute(again, &[&"k3"]).await.unwrap();
     }
 }

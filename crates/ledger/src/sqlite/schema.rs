@@ -16,7 +16,8 @@ const APPLICATION_ID: i64 = 0x746f_6c6c;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// One step for each schema version, never edited once released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -251,6 +252,41 @@ VALUES ('c', 'eip155:84532', x'01', x'02', x'03', '{}', 'settling', 1, 99);
         drop(Source::File(path).writer().unwrap());
         assert!(before.execute(old, []).is_err());
         assert!(before.execute("UPDATE transactions SET rejected = 1", []).is_err());
+    }
+
+    #[test]
+    fn fa02_a_process_of_the_second_version_goes_on_and_frees_claims() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let before = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..2] {
+            before.execute_batch(step).unwrap();
+        }
+        before.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        before.pragma_update(None, "user_version", 2).unwrap();
+        let take = "INSERT INTO settlements (key, network, payer, state, request, created)
+                    VALUES (?1, 'n', 'p', 'broadcast', '{}', 1)";
+        before.prepare_cached(take).unwrap().execute(["k1"]).unwrap();
+        let this = Source::File(path).writer().unwrap();
+        assert_eq!(pragma(&this, "user_version").unwrap(), 3);
+        // Its statements were planned before the migration.
+        for key in ["k2", "k3"] {
+            before.prepare_cached(take).unwrap().execute([key]).unwrap();
+        }
+        let claim = |key| this.execute("UPDATE settlements SET claim = x'01' WHERE key = ?1", [key]);
+        claim("k1").unwrap();
+        claim("k2").unwrap_err();
+        before.execute("UPDATE settlements SET state = 'settled', hash = 'h' WHERE key = 'k1'", []).unwrap();
+        claim("k2").unwrap_err();
+        let fail = "UPDATE settlements SET state = 'failed', reason = 'r', is_final = 1 WHERE key = 'k2'";
+        before.execute("UPDATE settlements SET state = 'broadcast' WHERE key = 'k1'", []).unwrap();
+        before.execute(&fail.replace("k2", "k1"), []).unwrap();
+        claim("k2").unwrap();
+        claim("k3").unwrap_err();
+        before.execute(fail, []).unwrap();
+        claim("k3").unwrap();
+        let told: i64 = this.query_row("SELECT sum(told) FROM settlements", [], |row| row.get(0)).unwrap();
+        assert_eq!(told, 0);
     }
 
     #[test]

@@ -120,6 +120,7 @@ pub fn batch(new: &[u64], again: &[u64], transaction: SignedTransaction) -> Batc
         new: new.iter().copied().map(verified).collect(),
         again: again.iter().copied().map(key).collect(),
         expected: Vec::new(),
+        claims: Vec::new(),
         transaction,
         bid_gwei: BID,
         budget_gwei: u64::MAX,

@@ -20,6 +20,7 @@ pub mod fixture;
 pub mod journal;
 pub mod model;
 pub mod nonces;
+pub mod once;
 #[cfg(feature = "postgres")]
 pub mod postgres_server;
 pub mod replicas;
@@ -118,6 +119,16 @@ macro_rules! ledger_suite {
             pages_go_through_all_records_once
             a_ledger_that_can_be_written_is_healthy
         }
+        $crate::suite_tests! { $site, once:
+            fa02_one_of_fifty_parallel_callers_is_told
+            fa02_only_who_asks_about_a_settled_payment_is_told
+            fa02_a_reorg_leaves_who_was_told
+            fa02_a_claim_is_taken_by_one_of_fifty_parallel_transactions
+            fa02_a_failed_settlement_frees_its_claim_and_a_settled_one_keeps_it
+            fa02_claims_are_compared_byte_by_byte_on_one_network
+            fa02_a_batch_whose_claims_break_the_rules_is_refused
+            fa02_held_claims_are_told_after_what_was_taken_and_before_a_conflict
+        }
         $crate::suite_tests! { $site, nonces:
             fa04_a_nonce_belongs_to_one_batch_for_ever
             fa04_replaced_transactions_stay_in_the_history
@@ -158,6 +169,11 @@ macro_rules! shared_ledger_suite {
             rs09_a_process_that_ended_leaves_its_claims_at_once
             rs09_a_process_that_was_only_asleep_can_not_act
             rs33_a_live_process_s_claims_are_not_forgotten
+        }
+        $crate::suite_tests! { $site, once:
+            fa02_two_processes_tell_a_payment_once
+            fa02_two_processes_take_a_claim_once
+            fa02_claims_and_who_was_told_survive_a_restart
         }
         $crate::suite_tests! { $site, replicas:
             fa01_two_processes_take_a_payment_once

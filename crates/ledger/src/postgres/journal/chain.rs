@@ -211,6 +211,24 @@ async fn clear_reverts(db: &Session, transactions: &[i64]) -> Result<(), Failure
     Ok(())
 }
 
+pub(super) async fn tell(db: &Session, key: &PaymentKey) -> Result<bool, Failure> {
+    let sql = "UPDATE settlements SET told = true WHERE key = $1 AND state = 'settled' AND NOT told";
+    if db.execute(sql, &[&key.as_str()]).await? == 1 {
+        return Ok(true);
+    }
+    let sql = "SELECT state, told FROM settlements WHERE key = $1";
+    let Some(row) = db.row(sql, &[&key.as_str()]).await? else {
+        return Err(conflict(key, "not there", "settled"));
+    };
+    let (state, told): (String, bool) = (get(&row, "state")?, get(&row, "told")?);
+    match (state.as_str(), told) {
+        ("settled", true) => Ok(false),
+        // It settled between the two looks.
+        ("settled", false) => Err(Failure::Crossed),
+        _ => Err(conflict(key, state, "settled")),
+    }
+}
+
 pub(super) async fn reopen(db: &Session, me: &Instance, keys: &[PaymentKey]) -> Result<Done<()>, Failure> {
     let heads = take::lock(db, me, &keys.iter().collect::<Vec<_>>()).await?;
     for key in keys {

@@ -96,6 +96,11 @@ impl Journal for PostgresLedger {
         .await
     }
 
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        let key = key.clone();
+        self.single(async move |db: &Session, _: &Instance| chain::tell(db, &key).await).await
+    }
+
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         let keys = keys.to_vec();
         self.whole(async move |db: &Session, me: &Instance| chain::reopen(db, me, &keys).await).await

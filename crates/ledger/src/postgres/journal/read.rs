@@ -25,7 +25,7 @@ macro_rules! records {
                     s.created, s.ended,
                     coalesce(s.holder = $1, false) AS is_this, coalesce(",
             other_lives!("s.holder", "$1", "$2"),
-            ", false) AS is_other FROM settlements s LEFT JOIN transactions t ON t.id = s.latest ",
+            ", false) AS is_other, s.told FROM settlements s LEFT JOIN transactions t ON t.id = s.latest ",
             $filter
         )
     };
@@ -98,6 +98,7 @@ fn record(row: &Row) -> Result<Record, Failure> {
             (_, true) => Holder::Other,
             _ => Holder::Nobody,
         },
+        told: get(row, "told")?,
         key: PaymentKey::stored(key),
     })
 }
@@ -116,6 +117,20 @@ pub(super) async fn settlements(
         "JOIN unnest($3::text[]) WITH ORDINALITY AS u (key, place) ON u.key = s.key ORDER BY u.place"
     );
     records(db, sql, &[&me.id(), &me.clock(), &texts(keys.iter().copied())]).await
+}
+
+/// The settlements that hold these claims, in the order of the claims.
+pub(super) async fn claimants(
+    db: &Session,
+    me: &Instance,
+    network: &str,
+    claims: &[Vec<u8>],
+) -> Result<Vec<Record>, Failure> {
+    let sql = records!(
+        "JOIN unnest($4::bytea[]) WITH ORDINALITY AS u (claim, place) ON u.claim = s.claim
+         WHERE s.network = $3 AND s.claim IS NOT NULL AND s.state <> 'failed' ORDER BY u.place"
+    );
+    records(db, sql, &[&me.id(), &me.clock(), &network, &claims]).await
 }
 
 pub(super) async fn numbered(db: &Session, me: &Instance, ids: &[i64]) -> Result<Vec<Record>, Failure> {

@@ -25,6 +25,10 @@ pub(super) struct Entry {
     new: Vec<New>,
     again: Vec<PaymentKey>,
     expected: Vec<(PaymentKey, Option<String>)>,
+    /// What is claimed, each text once.
+    claims: Vec<Vec<u8>>,
+    /// What the claims break.
+    misclaimed: Option<LedgerError>,
     transaction: SignedTransaction,
     bid: i64,
     budget: u64,
@@ -33,12 +37,20 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(lease: &Lease, batch: Batch, now: UnixTime) -> Result<Self, LedgerError> {
-        let Batch { new, again, expected, transaction, bid_gwei, budget_gwei } = batch;
+        let claims = batch.claimed().into_iter().map(|text| text.as_bytes().to_vec()).collect();
+        let misclaimed = batch.check_claims().err();
+        let mut new = batch.new.iter().map(New::of).collect::<Result<Vec<_>, _>>()?;
+        for new in &mut new {
+            new.claim = batch.claim_of(&new.key).map(|text| text.as_bytes().to_vec());
+        }
+        let Batch { again, expected, transaction, bid_gwei, budget_gwei, .. } = batch;
         Ok(Self {
             lease: lease.clone(),
-            new: new.iter().map(New::of).collect::<Result<_, _>>()?,
+            new,
             again,
             expected,
+            claims,
+            misclaimed,
             transaction,
             bid: gas::gwei(bid_gwei),
             budget: budget_gwei,
@@ -69,6 +81,13 @@ pub(super) async fn sign(db: &Session, me: &Instance, entry: &Entry) -> Result<D
     let taken = if new.is_empty() { Vec::new() } else { read::settlements(db, me, &new).await? };
     if !taken.is_empty() {
         return Ok(Done::Undo(Signing::Taken(taken)));
+    }
+    // One that is made after this look crosses the insert below.
+    if !entry.claims.is_empty() {
+        let claimants = read::claimants(db, me, entry.network(), &entry.claims).await?;
+        if !claimants.is_empty() {
+            return Ok(Done::Undo(Signing::Claimed(claimants)));
+        }
     }
     let nonce = entry.nonce()?;
     fits(entry)?;
@@ -105,7 +124,7 @@ fn fits(entry: &Entry) -> Result<(), Failure> {
     if !entry.transaction.signer.eq_ignore_ascii_case(&entry.lease.signer) {
         return Err(entry.refuse(format!("leased for {}", entry.lease.signer), "leased for its account"));
     }
-    Ok(())
+    entry.misclaimed.clone().map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The settlements that were taken before, if all of them may go into the transaction.

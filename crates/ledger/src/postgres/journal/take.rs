@@ -29,6 +29,7 @@ pub(super) struct New {
     pub(super) network: String,
     payer: String,
     request: String,
+    pub(super) claim: Option<Vec<u8>>,
 }
 
 impl New {
@@ -37,7 +38,7 @@ impl New {
         let request = serde_json::to_string(&payment.to_request())
             .map_err(|error| LedgerError::Damaged(format!("the request of {key}: {error}")))?;
         let payer = payment.effects().payer.as_str().to_owned();
-        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request })
+        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request, claim: None })
     }
 }
 
@@ -50,20 +51,24 @@ pub(super) async fn insert(
     signed: Option<i64>,
     now: UnixTime,
 ) -> Result<HashMap<String, i64>, Failure> {
-    let sql = "INSERT INTO settlements (id, key, network, payer, state, holder, request, latest, created)
+    let sql = "INSERT INTO settlements
+                   (id, key, network, payer, state, holder, request, latest, created, claim)
                SELECT n.id, n.key, n.network, n.payer,
                       CASE WHEN $6::int8 IS NULL THEN 'prepared' ELSE 'signed' END, $5::bytea, n.request, $6,
-                      $7::int8
+                      $7::int8, n.claim
                FROM (
                    SELECT nextval('settlements_id_seq') AS id, u.* FROM
-                   unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (key, network, payer, request)
+                   unnest($1::text[], $2::text[], $3::text[], $4::text[], $8::bytea[])
+                       AS u (key, network, payer, request, claim)
                ) n ORDER BY n.key COLLATE \"C\"
                ON CONFLICT (key) DO NOTHING RETURNING key, id";
     let column = |of: fn(&New) -> &str| new.iter().map(of).collect::<Vec<_>>();
     let keys = column(|new| new.key.as_str());
     let (networks, payers) = (column(|new| &new.network), column(|new| &new.payer));
     let requests = column(|new| &new.request);
-    let values: Values<'_> = &[&keys, &networks, &payers, &requests, &holder, &signed, &stored(now.0)];
+    let claims: Vec<_> = new.iter().map(|new| new.claim.as_deref()).collect();
+    let values: Values<'_> =
+        &[&keys, &networks, &payers, &requests, &holder, &signed, &stored(now.0), &claims];
     db.query(sql, values).await?.iter().map(|row| Ok((get(row, "key")?, get(row, "id")?))).collect()
 }
 

@@ -170,6 +170,20 @@ fn clear_reverts(connection: &Connection, transaction: i64) -> Result<(), Failur
     Ok(())
 }
 
+pub(in super::super) fn tell(connection: &Connection, key: &PaymentKey) -> Result<bool, Failure> {
+    let first = connection
+        .prepare_cached("UPDATE settlements SET told = 1 WHERE key = ?1 AND state = 'settled' AND told = 0")?
+        .execute([key.as_str()])?;
+    if first == 1 {
+        return Ok(true);
+    }
+    match take::head(connection, key)? {
+        Some(head) if head.state == "settled" => Ok(false),
+        Some(head) => Err(conflict(key, head.state, "settled")),
+        None => Err(conflict(key, "not there", "settled")),
+    }
+}
+
 pub(in super::super) fn reopen(
     connection: &Connection,
     process: &Process,

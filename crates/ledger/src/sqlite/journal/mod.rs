@@ -78,6 +78,11 @@ impl Journal for SqliteLedger {
         self.write(move |db, _| chain::finish(db, &network, &mined, &endings, now)).await
     }
 
+    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
+        let key = key.clone();
+        self.write(move |db, _| chain::tell(db, &key)).await
+    }
+
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         let keys = keys.to_vec();
         self.write(move |db, process| chain::reopen(db, process, &keys)).await

@@ -19,7 +19,7 @@ SELECT s.id, s.key, s.network, s.payer, s.state, s.request, t.signer, t.nonce, t
         WHERE c.settlement = s.id AND m.fee IS NOT NULL),
        s.created, s.ended,
        CASE WHEN s.holder IS NULL THEN 0 WHEN s.holder = ?1 THEN 1
-            ELSE 2 * EXISTS (SELECT 1 FROM instances i WHERE i.id = s.holder AND i.alive_until > ?2) END
+            ELSE 2 * EXISTS (SELECT 1 FROM instances i WHERE i.id = s.holder AND i.alive_until > ?2) END, s.told
 FROM settlements s LEFT JOIN transactions t ON t.id = s.latest ";
 
 const ATTEMPT: &str =
@@ -81,6 +81,7 @@ fn record(row: &Row<'_>) -> Result<Record, Failure> {
             1 => Holder::This,
             _ => Holder::Other,
         },
+        told: row.get(19)?,
         key: PaymentKey::stored(key),
     })
 }
@@ -103,6 +104,17 @@ pub(in super::super) fn settlement(
 ) -> Result<Option<Record>, Failure> {
     let parameters = params![lease.instance, lease.now(), key.as_str()];
     Ok(records(connection, "WHERE s.key = ?3", parameters)?.pop())
+}
+
+/// The settlement that holds a claim.
+pub(super) fn claimant(
+    connection: &Connection,
+    lease: &Lease,
+    network: &str,
+    claim: &[u8],
+) -> Result<Option<Record>, Failure> {
+    let filter = "WHERE s.network = ?3 AND s.claim = ?4 AND s.claim IS NOT NULL AND s.state <> 'failed'";
+    Ok(records(connection, filter, params![lease.instance, lease.now(), network, claim])?.pop())
 }
 
 pub(super) fn numbered(connection: &Connection, lease: &Lease, id: i64) -> Result<Option<Record>, Failure> {

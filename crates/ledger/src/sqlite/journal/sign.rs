@@ -12,7 +12,7 @@ use super::super::lease::Lease as Process;
 use super::take::{self, New};
 use super::{conflict, gas, read, signers};
 use crate::LedgerError;
-use crate::journal::{Batch, Lease, SignedTransaction, Signing};
+use crate::journal::{Batch, Lease, Record, SignedTransaction, Signing};
 
 /// A [`Batch`] as it goes to the thread that writes.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub(in super::super) struct Entry {
     new: Vec<New>,
     again: Vec<PaymentKey>,
     expected: Vec<(PaymentKey, Option<String>)>,
+    /// What is claimed, each text once.
+    claims: Vec<Vec<u8>>,
+    /// What the claims break.
+    misclaimed: Option<LedgerError>,
     transaction: SignedTransaction,
     bid: i64,
     budget: u64,
@@ -29,12 +33,20 @@ pub(in super::super) struct Entry {
 
 impl Entry {
     pub(in super::super) fn new(lease: &Lease, batch: Batch, now: UnixTime) -> Result<Self, LedgerError> {
-        let Batch { new, again, expected, transaction, bid_gwei, budget_gwei } = batch;
+        let claims = batch.claimed().into_iter().map(|text| text.as_bytes().to_vec()).collect();
+        let misclaimed = batch.check_claims().err();
+        let mut new = batch.new.iter().map(New::of).collect::<Result<Vec<_>, _>>()?;
+        for new in &mut new {
+            new.claim = batch.claim_of(&new.key).map(|text| text.as_bytes().to_vec());
+        }
+        let Batch { again, expected, transaction, bid_gwei, budget_gwei, .. } = batch;
         Ok(Self {
             lease: lease.clone(),
-            new: new.iter().map(New::of).collect::<Result<_, _>>()?,
+            new,
             again,
             expected,
+            claims,
+            misclaimed,
             transaction,
             bid: gas::gwei(bid_gwei),
             budget: budget_gwei,
@@ -67,6 +79,10 @@ pub(in super::super) fn sign(
     if !taken.is_empty() {
         return Ok(Signing::Taken(taken));
     }
+    let claimants = claimants(connection, process, entry)?;
+    if !claimants.is_empty() {
+        return Ok(Signing::Claimed(claimants));
+    }
     let Some(nonce) = i64::try_from(entry.transaction.nonce).ok() else {
         return Err(entry.refuse("out of range".into(), "a nonce below 2^63"));
     };
@@ -94,6 +110,15 @@ pub(in super::super) fn sign(
     Ok(Signing::Done)
 }
 
+/// The settlements that hold claims of the batch.
+fn claimants(connection: &Connection, process: &Process, entry: &Entry) -> Result<Vec<Record>, Failure> {
+    let mut found = Vec::new();
+    for claim in &entry.claims {
+        found.extend(read::claimant(connection, process, entry.network(), claim)?);
+    }
+    Ok(found)
+}
+
 /// Checks what the batch says of itself.
 fn fits(entry: &Entry) -> Result<(), Failure> {
     let mut seen = HashSet::new();
@@ -108,7 +133,7 @@ fn fits(entry: &Entry) -> Result<(), Failure> {
     if !entry.transaction.signer.eq_ignore_ascii_case(&entry.lease.signer) {
         return Err(entry.refuse(format!("leased for {}", entry.lease.signer), "leased for its account"));
     }
-    Ok(())
+    entry.misclaimed.clone().map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The settlements that were taken before, if all of them may go into the transaction.

@@ -17,6 +17,7 @@ pub(in super::super) struct New {
     pub(super) network: String,
     payer: String,
     request: String,
+    pub(super) claim: Option<Vec<u8>>,
 }
 
 impl New {
@@ -25,7 +26,7 @@ impl New {
         let request = serde_json::to_string(&payment.to_request())
             .map_err(|error| LedgerError::Damaged(format!("the request of {key}: {error}")))?;
         let payer = payment.effects().payer.as_str().to_owned();
-        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request })
+        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request, claim: None })
     }
 
     /// Makes the row; `signed` is the transaction that carries the payment.
@@ -38,8 +39,8 @@ impl New {
     ) -> Result<i64, Failure> {
         connection
             .prepare_cached(
-                "INSERT INTO settlements (key, network, payer, state, holder, request, latest, created)
-                 VALUES (?1, ?2, ?3, iif(?6 IS NULL, 'prepared', 'signed'), ?4, ?5, ?6, ?7)",
+                "INSERT INTO settlements (key, network, payer, state, holder, request, latest, created, claim)
+                 VALUES (?1, ?2, ?3, iif(?6 IS NULL, 'prepared', 'signed'), ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 self.key.as_str(),
@@ -48,7 +49,8 @@ impl New {
                 holder.map(|process| process.instance),
                 self.request,
                 signed,
-                seconds(now)
+                seconds(now),
+                self.claim
             ])?;
         Ok(connection.last_insert_rowid())
     }

@@ -45,6 +45,10 @@ pub(super) struct Entry {
     pub(super) told: Option<String>,
     pub(super) block: Option<u64>,
     pub(super) is_final: bool,
+    /// Whether somebody was told that it is settled.
+    pub(super) is_told: bool,
+    /// The number of what it claims.
+    pub(super) claim: Option<u8>,
 }
 
 impl Entry {
@@ -61,6 +65,8 @@ pub(super) struct Asked<'a> {
     pub(super) leased: bool,
     pub(super) new: &'a [u64],
     pub(super) again: &'a [u64],
+    /// Payments, and the numbers of what they claim.
+    pub(super) claims: &'a [(u64, u8)],
     pub(super) nonce: u64,
     pub(super) tag: &'a str,
     pub(super) bid: u64,
@@ -81,7 +87,16 @@ pub(super) struct Books {
 pub(super) enum Expected {
     Is(Signing),
     Taken(Vec<u64>),
+    Claimed(Vec<u64>),
     Conflict,
+}
+
+/// Whether each claim is one new payment's, and no other one's.
+fn claims_fit(asked: &Asked<'_>) -> bool {
+    let payments: BTreeSet<_> = asked.claims.iter().map(|(n, _)| n).collect();
+    let claims: BTreeSet<_> = asked.claims.iter().map(|(_, claim)| claim).collect();
+    let each_once = (payments.len(), claims.len()) == (asked.claims.len(), asked.claims.len());
+    each_once && payments.into_iter().all(|n| asked.new.contains(n))
 }
 
 impl Books {
@@ -95,7 +110,16 @@ impl Books {
         }
         self.taken += 1;
         let state = JournalState::Prepared;
-        let entry = Entry { order: self.taken, holder, state, told: None, block: None, is_final: false };
+        let entry = Entry {
+            order: self.taken,
+            holder,
+            state,
+            told: None,
+            block: None,
+            is_final: false,
+            is_told: false,
+            claim: None,
+        };
         self.entries.insert(n, entry);
         true
     }
@@ -124,6 +148,10 @@ impl Books {
         if !taken.is_empty() {
             return Expected::Taken(taken);
         }
+        let claimants = self.claimants(asked.claims);
+        if !claimants.is_empty() {
+            return Expected::Claimed(claimants);
+        }
         let under: Vec<_> = self.carriers.iter().filter(|carrier| carrier.nonce == asked.nonce).collect();
         let stranger = |n: &u64| under.first().is_some_and(|first: &&Carrier| !first.members.contains(n));
         let same = self.carriers.iter().position(|carrier| carrier.tag == asked.tag);
@@ -138,6 +166,7 @@ impl Books {
             || under.iter().any(|carrier| carrier.mined.is_some())
             || all().any(|n| stranger(&n))
             || differs
+            || !claims_fit(asked)
         {
             return Expected::Conflict;
         }
@@ -148,11 +177,27 @@ impl Books {
                 return Expected::Is(Signing::OverBudget);
             }
             self.record(asked, extra);
+            for (n, claim) in asked.claims {
+                self.entries.get_mut(n).unwrap().claim = Some(*claim);
+            }
         }
         for n in asked.again {
             self.entries.get_mut(n).unwrap().holder = Some(asked.process);
         }
         Expected::Is(Signing::Done)
+    }
+
+    /// Who holds what is claimed, in the order of the claims.
+    fn claimants(&self, claims: &[(u64, u8)]) -> Vec<u64> {
+        let mut found = Vec::new();
+        for (_, claim) in claims {
+            let holds = |(_, entry): &(&u64, &Entry)| {
+                entry.claim == Some(*claim) && entry.state != JournalState::Failed
+            };
+            let holder = self.entries.iter().find(holds).map(|(n, _)| *n);
+            found.extend(holder.filter(|n| !found.contains(n)));
+        }
+        found
     }
 
     fn record(&mut self, asked: &Asked<'_>, counted: u64) {
@@ -226,6 +271,12 @@ impl Books {
         (entry.state, entry.told, entry.block) = (state, Some(tag.clone()), block);
         (entry.holder, entry.is_final) = (None, state == JournalState::Failed);
         true
+    }
+
+    /// Whether nobody was told before; None when it is not settled.
+    pub(super) fn tell(&mut self, n: u64) -> Option<bool> {
+        let entry = self.entries.get_mut(&n).filter(|entry| entry.state == JournalState::Settled)?;
+        Some(!std::mem::replace(&mut entry.is_told, true))
     }
 
     pub(super) fn take_back(&mut self, keys: &[u64], process: usize) -> bool {

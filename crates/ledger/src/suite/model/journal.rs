@@ -13,7 +13,7 @@ use crate::{
     Signing,
 };
 
-const PAYMENTS: [u64; 5] = [0, 1, 2, 3, 4];
+const PAYMENTS: [u64; 6] = [0, 1, 2, 3, 4, 5];
 /// What a day's transactions may cost, in gwei.
 const BUDGET: u64 = 1_500;
 
@@ -21,9 +21,10 @@ const BUDGET: u64 = 1_500;
 #[derive(Debug, Clone)]
 pub enum Op {
     Prepare { payments: Vec<u64>, held: bool },
-    Sign { stale: bool, new: Vec<u64>, again: Vec<u64>, of: (u64, u8), bid: u64 },
+    Sign { stale: bool, new: Vec<u64>, again: Vec<u64>, claims: Vec<(u64, u8)>, of: (u64, u8), bid: u64 },
     Sent((u64, u8)),
     Finish { found: Vec<Found>, endings: Vec<(u64, bool, (u64, u8), u64)> },
+    Tell(u64),
     TakeBack(Vec<u64>),
     Finalize(u64),
     Abandon(u64),
@@ -47,16 +48,21 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
     let of = || (0..4_u64, 0..3_u8);
     let found = (of(), 1..8_u64, 0..900_u64, some());
     let found = found.prop_map(|(of, block, fee, reverted)| Found { of, block, fee, reverted });
-    let ending = (one(), prop::bool::weighted(0.8), of(), 1..8_u64);
+    let ending = (one(), prop::bool::weighted(0.6), of(), 1..8_u64);
     let finish = (prop::collection::vec(found, 0..3), prop::collection::vec(ending, 0..4));
     let none = || Just(Vec::new());
     let sign = (prop::bool::weighted(0.05), prop_oneof![some(), none()], prop_oneof![some(), none()], of());
+    let claims = prop::collection::vec((any::<usize>(), 0..2_u8), 0..3);
     prop_oneof![
         2 => (some(), any::<bool>()).prop_map(|(payments, held)| Op::Prepare { payments, held }),
-        8 => (sign, 1..700_u64)
-            .prop_map(|((stale, new, again, of), bid)| Op::Sign { stale, new, again, of, bid }),
+        8 => (sign, claims, 1..700_u64).prop_map(|((stale, new, again, of), claims, bid)| {
+            let claim = |(pick, claim)| Some((claiming(&new, pick)?, claim));
+            let claims = claims.into_iter().filter_map(claim).collect();
+            Op::Sign { stale, new, again, claims, of, bid }
+        }),
         3 => of().prop_map(Op::Sent),
         4 => finish.prop_map(|(found, endings)| Op::Finish { found, endings }),
+        3 => one().prop_map(Op::Tell),
         2 => some().prop_map(Op::TakeBack),
         1 => (0..8_u64).prop_map(Op::Finalize),
         1 => one().prop_map(Op::Abandon),
@@ -64,6 +70,12 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Op::GiveBack),
         1 => (1..14_u64).prop_map(Op::Hours),
     ]
+}
+
+/// Mostly one of the new payments, if there is one.
+fn claiming(new: &[u64], pick: usize) -> Option<u64> {
+    let among = if pick.is_multiple_of(20) { &PAYMENTS } else { new };
+    Some(among[pick.checked_rem(among.len())?])
 }
 
 fn tag((nonce, number): (u64, u8)) -> String {
@@ -124,6 +136,11 @@ impl Run {
                 agree(&result, self.books.sent(&tag(*of)), op);
             }
             Op::Finish { found, endings } => self.finish(ledger, op, found, endings).await,
+            Op::Tell(n) => match (self.books.tell(*n), ledger.tell(&key(*n)).await) {
+                (Some(first), Ok(told)) => assert_eq!(told, first, "{op:?}"),
+                (None, Err(LedgerError::Conflict { .. })) => {}
+                (expected, result) => panic!("{op:?}: {result:?}, not {expected:?}"),
+            },
             Op::TakeBack(payments) => {
                 let keys: Vec<_> = payments.iter().copied().map(key).collect();
                 agree(&ledger.reopen(&keys).await, self.books.take_back(payments, process), op);
@@ -159,7 +176,7 @@ impl Run {
     }
 
     async fn sign(&mut self, process: usize, ledger: &impl Journal, op: &Op) {
-        let Op::Sign { stale, new, again, of, bid } = op else { return };
+        let Op::Sign { stale, new, again, claims, of, bid } = op else { return };
         let lease = if *stale {
             let Some(lease) = self.leases.first() else { return };
             lease.clone()
@@ -183,14 +200,19 @@ impl Run {
         };
         let leased = self.current == Some(process) && self.leases.last() == Some(&lease);
         let tag = tag(*of);
-        let batch =
-            Batch { bid_gwei: *bid, budget_gwei: BUDGET, ..batch(new, again, transaction(of.0, &tag)) };
+        let batch = Batch {
+            claims: claims.iter().map(|(n, claim)| (key(*n), format!("memo {claim}"))).collect(),
+            bid_gwei: *bid,
+            budget_gwei: BUDGET,
+            ..batch(new, again, transaction(of.0, &tag))
+        };
         let result = ledger.sign(&lease, batch, self.books.now()).await;
         let (nonce, bid, budget) = (of.0, *bid, BUDGET);
-        let asked = Asked { process, leased, new, again, nonce, tag: &tag, bid, budget };
+        let asked = Asked { process, leased, new, again, claims, nonce, tag: &tag, bid, budget };
         match (self.books.sign(&asked), result) {
             (Expected::Is(expected), Ok(signing)) => assert_eq!(signing, expected, "{op:?}"),
-            (Expected::Taken(taken), Ok(Signing::Taken(records))) => {
+            (Expected::Taken(taken), Ok(Signing::Taken(records)))
+            | (Expected::Claimed(taken), Ok(Signing::Claimed(records))) => {
                 let keys: Vec<_> = records.into_iter().map(|record| record.key).collect();
                 assert_eq!(keys, taken.into_iter().map(key).collect::<Vec<_>>());
             }
@@ -250,6 +272,7 @@ impl Run {
             let latest = self.books.history(n).last().map(|latest| latest.tag.clone());
             assert_eq!((record.state, record.block), (entry.state, entry.block));
             assert_eq!((record.is_final, record.fee_gwei), (entry.is_final, self.books.fee(n)));
+            assert_eq!(record.told, entry.is_told);
             let holder = match entry.holder {
                 Some(holder) if holder == process => Holder::This,
                 Some(_) => Holder::Other,
