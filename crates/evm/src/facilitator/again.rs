@@ -12,7 +12,7 @@ use tollway_protocol::bind::PaymentKey;
 use crate::facilitator::engine::Engine;
 use crate::facilitator::job::Job;
 use crate::facilitator::proof::Fate;
-use crate::facilitator::rpc::{Ask, Given, Receipt, RpcError};
+use crate::facilitator::rpc::{Given, Receipt, RpcError, ask};
 use crate::facilitator::watch::Told;
 
 /// How often a receipt must be denied to be believed lost, when its block's hash is not known.
@@ -56,7 +56,7 @@ impl Engine {
         let keys_of = |hash: &B256| by_hash.get(hash).map(Vec::as_slice).unwrap_or_default();
         let (mut looked, mut failures) = (Looked::default(), 0_u32);
         for some in round_trips(told) {
-            let asks: Vec<_> = some.iter().map(|hash| Ask::receipt(*hash)).collect();
+            let asks: Vec<_> = some.iter().map(|hash| ask::receipt(*hash)).collect();
             match self.chain.rpc.together(&asks).await {
                 Ok(given) => {
                     for (hash, given) in some.iter().zip(given) {

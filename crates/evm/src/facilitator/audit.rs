@@ -13,7 +13,7 @@ use tollway_protocol::door::UnixTime;
 
 use crate::abi::Eip3009;
 use crate::facilitator::engine::{Engine, transaction_hash};
-use crate::facilitator::rpc::{Ask, Receipt, RpcError};
+use crate::facilitator::rpc::{Receipt, RpcError, ask};
 
 /// How many records are read at a time, and how many receipts are asked for together.
 const PAGE: u32 = 500;
@@ -144,7 +144,7 @@ impl Engine {
         }
         let all: Vec<(B256, Vec<Record>)> = by_hash.into_iter().collect();
         for some in all.chunks(TOGETHER) {
-            let asks: Vec<_> = some.iter().map(|(hash, _)| Ask::receipt(*hash)).collect();
+            let asks: Vec<_> = some.iter().map(|(hash, _)| ask::receipt(*hash)).collect();
             let given = self.chain.rpc.together(&asks).await?;
             for ((hash, records), given) in some.iter().zip(given) {
                 let receipt =

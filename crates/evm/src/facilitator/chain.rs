@@ -11,11 +11,11 @@ use tokio::sync::OnceCell;
 use tollway_protocol::assets::{self, Asset};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Secret};
+use tollway_rpc::Source;
 
 use crate::abi::{Eip3009, MULTICALL3};
 use crate::exact::Domain;
 use crate::facilitator::decode::domain_of;
-use crate::facilitator::heads::Source;
 use crate::facilitator::memory::InVain;
 use crate::facilitator::rpc::{Block, Call, Http, Rpc, RpcError, Transport};
 use crate::facilitator::share::Shared;

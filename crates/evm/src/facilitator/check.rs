@@ -12,7 +12,7 @@ use crate::facilitator::chain::Chain;
 use crate::facilitator::codes;
 use crate::facilitator::diagnose::{Revert, Seen, diagnose};
 use crate::facilitator::payment::{Decoded, Way};
-use crate::facilitator::rpc::{Ask, Call, Given, RpcError};
+use crate::facilitator::rpc::{Call, Given, RpcError, ask, reverted};
 use crate::facilitator::sponsor;
 use crate::permit2::PERMIT2;
 use crate::signature::Signature;
@@ -86,10 +86,10 @@ impl Chain {
         payments: &[Decoded],
         reads: Reads,
     ) -> Result<Vec<Seen>, RpcError> {
-        let mut asks = vec![Ask::call(&self.shared_call(payments, reads))];
+        let mut asks = vec![ask::call(&self.shared_call(payments, reads))];
         asks.push(codes::ask(&payments.iter().map(Decoded::payer).collect::<Vec<_>>()));
         for payment in payments {
-            asks.extend(self.own_simulation(payment).map(|call| Ask::call(&call)));
+            asks.extend(self.own_simulation(payment).map(|call| ask::call(&call)));
             asks.extend(sponsor::asks(payment));
         }
         let mut given = self.rpc.together(&asks).await?.into_iter();
@@ -157,9 +157,9 @@ impl Chain {
         let (to, input) = payment.transfer_call();
         let transfer = self.own_simulation(payment).unwrap_or_else(|| self.simulation(to, input.to_vec()));
         let reads = payment.reads();
-        let mut asks = vec![Ask::code(payment.payer())];
-        asks.extend(reads.iter().map(|(to, input)| Ask::call(&self.simulation(*to, input.clone()))));
-        asks.push(Ask::call(&transfer));
+        let mut asks = vec![ask::code(payment.payer())];
+        asks.extend(reads.iter().map(|(to, input)| ask::call(&self.simulation(*to, input.clone()))));
+        asks.push(ask::call(&transfer));
         asks.extend(sponsor::asks(payment));
         let mut given = self.rpc.together(&asks).await?.into_iter();
         let mut next = || given.next().ok_or(GARBLED);
@@ -207,7 +207,7 @@ impl Chain {
 fn simulated(given: Given) -> Result<Result<(), Revert>, RpcError> {
     match given.read::<Bytes>() {
         Ok(_) => Ok(Ok(())),
-        Err(RpcError::Refused { message, data, .. }) => Ok(Err(Revert::new(data, message))),
+        Err(RpcError::Refused { message, data, .. }) => Ok(Err(Revert::new(reverted(&data), message))),
         Err(error) => Err(error),
     }
 }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, Bytes, U64, hex};
 
-use crate::facilitator::rpc::{Ask, Call, Given, RpcError};
+use crate::facilitator::rpc::{Ask, Call, Given, RpcError, ask};
 
 /// The length of a word of the EVM.
 const WORD: usize = 32;
@@ -25,13 +25,13 @@ const GAS: u64 = 1_000_000;
 /// Asks for the code of `accounts`: a node may refuse the call for several, never the one for a single account.
 pub(super) fn ask(accounts: &[Address]) -> Ask {
     if let [account] = accounts {
-        return Ask::code(*account);
+        return ask::code(*account);
     }
     let mut input = SIZES.to_vec();
     for account in accounts {
         input.extend(account.into_word());
     }
-    Ask::call(&Call { from: None, to: None, input: input.into(), gas: Some(U64::from(GAS)) })
+    ask::call(&Call { from: None, to: None, input: input.into(), gas: Some(U64::from(GAS)) })
 }
 
 /// Which of `count` accounts have code. `None` for an answer that is not one.

@@ -26,7 +26,7 @@ use crate::facilitator::envelope::is_gift;
 use crate::facilitator::job::pending;
 use crate::facilitator::lane::Ticket;
 use crate::facilitator::pilot::{Heard, Pilot, Step};
-use crate::facilitator::rpc::{Ask, Call, Receipt, RpcError};
+use crate::facilitator::rpc::{Call, Receipt, RpcError, ask};
 use crate::permit2::{ApprovalTransaction, PERMIT2};
 
 /// Looks at which the approval's nonce was spent and Permit2 had no allowance, until that is believed.
@@ -103,10 +103,10 @@ impl Pilot {
         let allowance = Eip2612::allowanceCall { owner: approval.signer, spender: PERMIT2 }.abi_encode();
         let call = Call { from: None, to: Some(self.job.payment.token), input: allowance.into(), gas: None };
         let asks = [
-            Ask::call(&call),
-            Ask::nonce(approval.signer),
-            Ask::balance(approval.signer),
-            Ask::receipt(approval.hash),
+            ask::call(&call),
+            ask::nonce(approval.signer),
+            ask::balance(approval.signer),
+            ask::receipt(approval.hash),
         ];
         let mut given = chain.rpc.together(&asks).await?.into_iter();
         let mut next = || given.next().ok_or(RpcError::Unreachable("no answer"));

@@ -10,7 +10,7 @@ use crate::exact::Authorization;
 use crate::facilitator::chain::Chain;
 use crate::facilitator::evidence::{Settling, is_settled, settlements};
 use crate::facilitator::payment::{ByPermit, Decoded, Way};
-use crate::facilitator::rpc::{Ask, Block, Carried, FoundLog, Receipt, RpcError};
+use crate::facilitator::rpc::{Block, Carried, FoundLog, Receipt, RpcError, ask};
 use crate::permit2::PERMIT2;
 
 /// The most transactions that are looked at in one round trip.
@@ -90,7 +90,7 @@ impl Chain {
         let kinds = [Eip3009::Transfer::SIGNATURE_HASH, Permit2::UnorderedNonceInvalidation::SIGNATURE_HASH];
         let topics = serde_json::json!([kinds, payment.payer().into_word()]);
         let from = last.saturating_sub(self.config.log_window);
-        let asks = [Ask::logs(&[payment.token, PERMIT2], &topics, from), Ask::head()];
+        let asks = [ask::logs(&[payment.token, PERMIT2], &topics, from), ask::head()];
         let mut given = self.rpc.together(&asks).await?.into_iter();
         let mut next = || given.next().ok_or(RpcError::Unreachable("no answer"));
         let logs: Vec<FoundLog> = next()?.read()?;
@@ -128,7 +128,7 @@ impl Chain {
         search: &mut Search,
     ) -> Result<(), RpcError> {
         let asks: Vec<_> =
-            hashes.iter().flat_map(|hash| [Ask::transaction(*hash), Ask::receipt(*hash)]).collect();
+            hashes.iter().flat_map(|hash| [ask::transaction(*hash), ask::receipt(*hash)]).collect();
         let mut given = self.rpc.together(&asks).await?.into_iter();
         for hash in hashes {
             let mut next = || given.next().ok_or(RpcError::Unreachable("no answer"));

@@ -8,7 +8,7 @@ use tollway_protocol::door::UnixTime;
 
 use crate::facilitator::chain::Chain;
 use crate::facilitator::payment::{Decoded, Sponsor};
-use crate::facilitator::rpc::{Ask, Block, Call, Given, RpcError};
+use crate::facilitator::rpc::{Ask, Block, Call, Given, RpcError, ask};
 use crate::permit2::ApprovalTransaction;
 
 /// The most gas that an approval may ask for: the published SDK's uses 70,000.
@@ -36,7 +36,7 @@ pub(super) fn asks(payment: &Decoded) -> Vec<Ask> {
     let input = approval.input();
     let gas = Some(U64::from(approval.gas_limit));
     let call = Call { from: Some(payer), to: Some(payment.token), input, gas };
-    vec![Ask::call(&call), Ask::nonce(payer), Ask::balance(payer), Ask::head()]
+    vec![ask::call(&call), ask::nonce(payer), ask::balance(payer), ask::head()]
 }
 
 /// Reads the answers to [`asks`].

@@ -9,7 +9,7 @@ use tollway_ledger::{Batch, LedgerError, SignedTransaction, Signing};
 use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
 use crate::facilitator::lane::{Lane, Sent, Word};
-use crate::facilitator::rpc::{Ask, RpcError, gwei};
+use crate::facilitator::rpc::{RpcError, ask, gwei};
 use crate::facilitator::watch::CHECK_EVERY;
 
 /// Checks at which a nonce was spent by none of ours until that is believed.
@@ -51,8 +51,8 @@ impl Engine {
     }
 
     async fn tend(self: &Arc<Self>, lane: &Arc<Lane>, due: Vec<(u64, Vec<B256>)>) -> Result<(), RpcError> {
-        let mut asks = vec![Ask::nonce(lane.address())];
-        asks.extend(due.iter().flat_map(|(_, hashes)| hashes.iter().map(|hash| Ask::transaction(*hash))));
+        let mut asks = vec![ask::nonce(lane.address())];
+        asks.extend(due.iter().flat_map(|(_, hashes)| hashes.iter().map(|hash| ask::transaction(*hash))));
         let mut given = self.chain.rpc.together(&asks).await?.into_iter();
         let next = given.next().ok_or(RpcError::Unreachable("no answer"))?;
         let next: u64 = next.read::<alloy_primitives::U64>()?.to();
@@ -175,8 +175,15 @@ impl Engine {
         // A reorg may have freed the nonce after its payments went to other ones.
         let expected = again.iter().map(|key| (key.clone(), latest.clone())).collect();
         let (bid_gwei, budget_gwei) = (gwei(plan.cost()), self.budget_gwei());
-        let batch =
-            Batch { new: Vec::new(), again, expected, transaction: signed.clone(), bid_gwei, budget_gwei };
+        let batch = Batch {
+            new: Vec::new(),
+            again,
+            expected,
+            claims: Vec::new(),
+            transaction: signed.clone(),
+            bid_gwei,
+            budget_gwei,
+        };
         match self.journal.sign(lease, batch, self.chain.host_now()).await {
             Ok(Signing::Done) => {
                 let mut state = lane.state.lock();

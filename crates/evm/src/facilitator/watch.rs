@@ -17,7 +17,7 @@ use crate::facilitator::engine::{Engine, transaction_hash};
 use crate::facilitator::envelope::Plan;
 use crate::facilitator::heads::Heads;
 use crate::facilitator::lane::{Lane, Sent, Word};
-use crate::facilitator::rpc::{Ask, Block, Receipt, RpcError, gwei};
+use crate::facilitator::rpc::{Block, Receipt, RpcError, ask, gwei};
 
 /// Looks at the chain between two checks of a transaction that has no receipt.
 pub(crate) const CHECK_EVERY: u32 = 8;
@@ -135,9 +135,9 @@ impl Engine {
     async fn look(self: &Arc<Self>) -> Result<(), RpcError> {
         let wanted = self.wanted();
         let fresh = wanted.iter().any(Wanted::is_due);
-        let mut asks = vec![Ask::head()];
+        let mut asks = vec![ask::head()];
         if fresh {
-            asks.extend(wanted.iter().map(|wanted| Ask::receipt(wanted.hash)));
+            asks.extend(wanted.iter().map(|wanted| ask::receipt(wanted.hash)));
         }
         let mut given = self.chain.rpc.together(&asks).await?.into_iter();
         let head: Block = given.next().ok_or(RpcError::Unreachable("no answer"))?.read()?;
@@ -149,7 +149,7 @@ impl Engine {
             self.watch.state.lock().head = None;
         }
         if !fresh && moved && !wanted.is_empty() {
-            let asks: Vec<_> = wanted.iter().map(|wanted| Ask::receipt(wanted.hash)).collect();
+            let asks: Vec<_> = wanted.iter().map(|wanted| ask::receipt(wanted.hash)).collect();
             given = self.chain.rpc.together(&asks).await?.into_iter();
         } else if !fresh {
             self.count_look();

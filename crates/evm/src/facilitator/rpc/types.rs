@@ -106,3 +106,16 @@ pub(crate) enum Blocks {
     /// From one to another, both with it.
     Range(u64, u64),
 }
+
+/// The most of a revert's data that is read, in bytes.
+const MAX_REVERT: usize = 1_024;
+
+/// What a call reverted with, as a refusal's data has it: hex, which some nodes put behind a word, or into a member of
+/// its own.
+pub(crate) fn reverted(data: &serde_json::Value) -> Bytes {
+    let text = data.as_str().or_else(|| data.get("data")?.as_str()).unwrap_or_default();
+    let hex = text.find("0x").and_then(|at| text.get(at..)).unwrap_or_default();
+    let end = hex.len().min(MAX_REVERT * 2 + 2);
+    let bytes = hex.get(..end).and_then(|hex| alloy_primitives::hex::decode(hex).ok());
+    bytes.unwrap_or_default().into()
+}

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::transport::{Transport, Unanswered};
+use crate::transport::{Transport, Unanswered};
 
 /// How long a node that did not answer is asked last.
 const REST: Duration = Duration::from_secs(5);

@@ -1,0 +1,8 @@
+//! Nodes that answer, refuse, hang and lie, as a test plays them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod calls;
+mod http;
+mod node;
+mod refusals;
+mod socket;
