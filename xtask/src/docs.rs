@@ -41,7 +41,7 @@ fn reasons() -> Result<String> {
          # Reasons\n\n\
          Why a payment was not accepted, verified or settled: the code as it is on the wire, the HTTP status of a\n\
          seller's answer, and what a payer may do next. Every spelling in a row is read as that row; the first one is\n\
-         written, or the one for the scheme on EVM networks where there is one (in version 1: the one for version 1;\n\
+         written, or the one for the scheme and the network's family where there is one (in version 1: the one for version 1;\n\
          with transfer method `permit2`, and with `upto`: theirs).\n\
          A code that is in no row is kept as it came and counts as final.\n\n\
          | next | meaning |\n|---|---|\n",
@@ -58,6 +58,8 @@ fn reasons() -> Result<String> {
             ("exact on EVM, version 1", row.exact_evm_v1),
             ("permit2 on EVM", row.permit2),
             ("upto on EVM", row.upto),
+            ("exact on Solana", row.exact_svm),
+            ("exact on Solana, version 1", row.exact_svm_v1),
         ];
         for (name, code) in own {
             if let Some(code) = code.filter(|code| *code != row.core) {

@@ -134,9 +134,11 @@ fn features() -> Result<()> {
 
 fn e2e() -> Result<()> {
     shell::cargo(&["build", "--package", "tollway"])?;
+    shell::cargo(&["build", "--package", "tollway-devnet", "--example", "svm"])?;
     let binary = shell::target().join("debug").join(format!("tollway{}", std::env::consts::EXE_SUFFIX));
     let mut node = shell::command("node");
-    node.args(["--test", "--test-concurrency=2", "e2e/peers.test.mjs", "e2e/permit2.test.mjs"]);
+    node.args(["--test", "--test-concurrency=2"]);
+    node.args(["e2e/peers.test.mjs", "e2e/permit2.test.mjs", "e2e/svm-chain.test.mjs"]);
     node.env("TOLLWAY_BIN", binary);
     shell::run(&mut node)
 }

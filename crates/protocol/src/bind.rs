@@ -79,8 +79,9 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of a payment without a time of its own: a delegation (ERC-7710), which executes by a transaction of its
-    /// facilitator's alone, and can't once that can't. [`Bound::at`] takes it for nothing else.
+    /// Of a payment without a time of its own, which executes by its facilitator's signature alone, and can't once that
+    /// can't: a delegation (ERC-7710), or a Solana transaction, which dies with its blockhash. [`Bound::at`] takes it
+    /// for nothing else.
     pub const ALWAYS: Self = Self { opens: UnixTime(0), closes: UnixTime(u64::MAX) };
 }
 
@@ -336,7 +337,7 @@ impl Bound {
             );
         }
         let longest = self.offer().max_timeout_seconds.saturating_add(MAX_WINDOW_SLACK_SECONDS);
-        if closes > now.plus(longest) && !self.is_delegated() {
+        if closes > now.plus(longest) && !self.is_timeless() {
             return refuse(
                 Reason::WindowTooLong,
                 format!("valid until {closes}, it is {now} and {longest} s are the most"),
@@ -360,10 +361,11 @@ impl Bound {
         crate::wire::PaymentRequest::new(self.presented.payment.clone(), self.presented.offer.clone())
     }
 
-    /// Whether it is a delegation, which has no end.
-    fn is_delegated(&self) -> bool {
-        self.effects.window == Window::ALWAYS
-            && self.offer().extra.str("assetTransferMethod") == Some("erc7710")
+    /// Whether it has no time of its own: see [`Window::ALWAYS`].
+    fn is_timeless(&self) -> bool {
+        let is_of_such_kind = self.offer().extra.str("assetTransferMethod") == Some("erc7710")
+            || self.offer().network.namespace() == "solana";
+        self.effects.window == Window::ALWAYS && is_of_such_kind
     }
 
     /// Whether less than the offer's amount may be charged.

@@ -337,6 +337,9 @@ pub fn v1_code(code: &Code) -> Code {
         reason if reason.row().exact_evm.is_some_and(|evm| evm == code.as_str()) => {
             reason.code(Dialect::ExactEvmV1)
         }
+        reason if reason.row().exact_svm.is_some_and(|svm| svm == code.as_str()) => {
+            reason.code(Dialect::ExactSvmV1)
+        }
         _ => code.clone(),
     }
 }

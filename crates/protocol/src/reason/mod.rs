@@ -22,12 +22,23 @@ pub enum Dialect {
     ExactPermit2,
     /// `upto` on EVM.
     UptoEvm,
+    /// `exact` on Solana.
+    ExactSvm,
+    /// `exact` on Solana for version 1 clients.
+    ExactSvmV1,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 5] =
-        [Self::Core, Self::ExactEvm, Self::ExactEvmV1, Self::ExactPermit2, Self::UptoEvm];
+    pub const ALL: [Self; 7] = [
+        Self::Core,
+        Self::ExactEvm,
+        Self::ExactEvmV1,
+        Self::ExactPermit2,
+        Self::UptoEvm,
+        Self::ExactSvm,
+        Self::ExactSvmV1,
+    ];
 
     /// The dialect of a scheme on a network, in version 2, where its transfer method is not known.
     #[must_use]
@@ -35,6 +46,7 @@ impl Dialect {
         match (scheme, network.namespace()) {
             ("exact", "eip155") => Self::ExactEvm,
             ("upto", "eip155") => Self::UptoEvm,
+            ("exact", "solana") => Self::ExactSvm,
             _ => Self::Core,
         }
     }
@@ -75,6 +87,10 @@ pub struct Row {
     pub permit2: Option<&'static str>,
     /// The code in `upto` on EVM, where it is another.
     pub upto: Option<&'static str>,
+    /// The code in `exact` on Solana.
+    pub exact_svm: Option<&'static str>,
+    /// The code in `exact` on Solana, version 1.
+    pub exact_svm_v1: Option<&'static str>,
     /// Other spellings that are read as this.
     pub also: &'static [&'static str],
     /// The HTTP status of a seller's answer with this reason.
@@ -95,14 +111,17 @@ impl Row {
             Dialect::ExactEvmV1 => self.exact_evm_v1.or(self.exact_evm),
             Dialect::ExactPermit2 => self.permit2.or(self.exact_evm),
             Dialect::UptoEvm => self.upto.or(self.permit2),
+            Dialect::ExactSvm => self.exact_svm,
+            Dialect::ExactSvmV1 => self.exact_svm_v1.or(self.exact_svm),
         };
         own.unwrap_or(self.core)
     }
 
     /// Every spelling of this row.
     pub fn spellings(&self) -> impl Iterator<Item = &'static str> + '_ {
-        let own = [Some(self.core), self.exact_evm, self.exact_evm_v1, self.permit2, self.upto];
-        own.into_iter().flatten().chain(self.also.iter().copied())
+        let evm = [self.exact_evm, self.exact_evm_v1, self.permit2, self.upto];
+        let own = [Some(self.core)].into_iter().chain(evm).chain([self.exact_svm, self.exact_svm_v1]);
+        own.flatten().chain(self.also.iter().copied())
     }
 }
 

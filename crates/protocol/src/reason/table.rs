@@ -3,7 +3,7 @@
 use super::{Retry, Row};
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident { core: $core:literal $(, evm: $evm:literal)? $(, evm_v1: $v1:literal)? $(, permit2: $permit2:literal)? $(, upto: $upto:literal)? $(, also: [$($also:literal),*])?; $http:literal, $retry:ident, $help:literal })+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident { core: $core:literal $(, evm: $evm:literal)? $(, evm_v1: $v1:literal)? $(, permit2: $permit2:literal)? $(, upto: $upto:literal)? $(, svm: $svm:literal)? $(, svm_v1: $svm_v1:literal)? $(, also: [$($also:literal),*])?; $http:literal, $retry:ident, $help:literal })+) => {
         /// Why a payment was not accepted, verified or settled.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -27,13 +27,16 @@ macro_rules! reasons {
                         exact_evm_v1: None$(.or(Some($v1)))?,
                         permit2: None$(.or(Some($permit2)))?,
                         upto: None$(.or(Some($upto)))?,
+                        exact_svm: None$(.or(Some($svm)))?,
+                        exact_svm_v1: None$(.or(Some($svm_v1)))?,
                         also: &[$($($also),*)?],
                         http: $http,
                         retry: Retry::$retry,
                         help: $help,
                     },)+
                     Self::Other(_) => Row {
-                        core: "", exact_evm: None, exact_evm_v1: None, permit2: None, upto: None, also: &[],
+                        core: "", exact_evm: None, exact_evm_v1: None, permit2: None, upto: None, exact_svm: None,
+                        exact_svm_v1: None, also: &[],
                         http: 402, retry: Retry::Never,
                         help: "The facilitator gave a reason that this version doesn't know; see its message.",
                     },
@@ -45,7 +48,7 @@ macro_rules! reasons {
 
 reasons! {
     /// The payment header or body can't be read.
-    InvalidPayload { core: "invalid_payload", evm: "invalid_payload", also: ["invalid_exact_evm_payload", "unsupported_payload_type", "invalid_permit2_payload_format"];
+    InvalidPayload { core: "invalid_payload", evm: "invalid_payload", svm: "invalid_exact_svm_payload_transaction", also: ["invalid_exact_evm_payload", "unsupported_payload_type", "invalid_permit2_payload_format", "invalid_exact_svm_payload"];
         400, Never, "Send base64 of the payment's JSON, as the specification gives it." }
     /// The offer can't be read or makes no sense.
     InvalidOffer { core: "invalid_payment_requirements", also: ["invalid_exact_evm_failed_to_get_asset_info", "invalid_exact_evm_failed_to_get_network_config", "invalid_upto_evm_failed_to_get_network_config"];
@@ -60,10 +63,10 @@ reasons! {
     UnsupportedNetwork { core: "invalid_network", also: ["unsupported_network"];
         402, Fresh, "Choose an offer whose network is in the facilitator's /supported." }
     /// The payment's scheme is not the offer's.
-    SchemeMismatch { core: "invalid_scheme", evm: "invalid_exact_evm_scheme", upto: "invalid_upto_evm_scheme";
+    SchemeMismatch { core: "invalid_scheme", evm: "invalid_exact_evm_scheme", upto: "invalid_upto_evm_scheme", svm: "invalid_exact_svm_unsupported_scheme";
         402, Fresh, "Pay one of the offers in this answer." }
     /// The payment's network is not the offer's.
-    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch", upto: "invalid_upto_evm_network_mismatch";
+    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch", upto: "invalid_upto_evm_network_mismatch", svm: "invalid_exact_svm_network_mismatch";
         402, Fresh, "Pay one of the offers in this answer." }
     /// What the payer accepted is not an offer for this request.
     OfferMismatch { core: "No matching payment requirements", also: ["no_matching_payment_requirements", "No matching payment requirements found"];
@@ -72,16 +75,16 @@ reasons! {
     ExtensionMismatch { core: "extension_echo_mismatch";
         402, Fresh, "Echo the challenge's extensions; add to them, but change nothing." }
     /// The asset would be another.
-    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch", permit2: "permit2_token_mismatch";
+    AssetMismatch { core: "asset_mismatch", evm: "invalid_exact_evm_asset_mismatch", permit2: "permit2_token_mismatch", svm: "invalid_exact_svm_payload_mint_mismatch";
         402, Fresh, "Sign for the offer's asset." }
     /// The asset is not one that the facilitator settles.
     AssetNotAllowed { core: "asset_not_allowed", evm: "invalid_exact_evm_asset_not_allowed";
         402, Fresh, "Use an asset that the facilitator's operator has allowed." }
     /// Someone else would be paid.
-    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", permit2: "invalid_permit2_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch", "permit2_invalid_destination", "invalid_permit2_destination"];
+    RecipientMismatch { core: "recipient_mismatch", evm: "invalid_exact_evm_recipient_mismatch", permit2: "invalid_permit2_recipient_mismatch", svm: "invalid_exact_svm_payload_recipient_mismatch", also: ["invalid_exact_evm_payload_recipient_mismatch", "permit2_invalid_destination", "invalid_permit2_destination"];
         402, Fresh, "Sign for the offer's payTo." }
     /// Another amount would be paid.
-    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", permit2: "permit2_amount_mismatch", also: ["invalid_exact_evm_payload_authorization_value", "permit2_invalid_amount", "invalid_permit2_amount"];
+    AmountMismatch { core: "amount_mismatch", evm: "invalid_exact_evm_payload_authorization_value_mismatch", evm_v1: "invalid_exact_evm_authorization_value", permit2: "permit2_amount_mismatch", svm: "invalid_exact_svm_payload_amount_mismatch", also: ["invalid_exact_evm_payload_authorization_value", "permit2_invalid_amount", "invalid_permit2_amount", "invalid_exact_svm_payload_amount_insufficient"];
         402, Fresh, "Sign for exactly the offer's amount." }
     /// The payment would do something besides.
     UnexpectedEffect { core: "unexpected_effect";
@@ -105,7 +108,7 @@ reasons! {
     DomainVersion { core: "token_version_mismatch", evm: "invalid_exact_evm_token_version_mismatch";
         402, Never, "The seller's offer has another EIP-712 version than the token." }
     /// The signature is not the payer's for this payment.
-    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", permit2: "invalid_permit2_signature", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature", "permit2_invalid_owner", "invalid_permit2_owner"];
+    BadSignature { core: "invalid_signature", evm: "invalid_exact_evm_signature", permit2: "invalid_permit2_signature", svm: "invalid_exact_svm_payload_signature_invalid", also: ["invalid_exact_evm_payload_signature", "invalid_exact_evm_failed_to_verify_signature", "permit2_invalid_owner", "invalid_permit2_owner"];
         402, Fresh, "Sign the offer's typed data with the payer's key, for the offer's network and asset." }
     /// The signature has no known form.
     SignatureForm { core: "invalid_signature_format", evm: "invalid_exact_evm_failed_to_parse_signature";
@@ -188,8 +191,65 @@ reasons! {
     /// The approval's transaction can't be sent.
     ApprovalNotSent { core: "erc20_approval_broadcast_failed";
         402, Fresh, "The chain does not take the approval's transaction: check its nonce and fees." }
+    /// The offer names no fee payer.
+    FeePayerMissing { core: "missing_fee_payer", svm: "invalid_exact_svm_payload_missing_fee_payer";
+        402, Never, "The seller must put the facilitator's fee payer in the offer's extra.feePayer." }
+    /// The offer's fee payer is none of the facilitator's.
+    FeePayerUnknown { core: "fee_payer_not_managed_by_facilitator", svm: "invalid_exact_svm_fee_payer_not_managed_by_facilitator", svm_v1: "fee_payer_not_managed_by_facilitator";
+        402, Fresh, "Use a fee payer that the facilitator's /supported names." }
+    /// The transaction's fee payer is not the offer's.
+    FeePayerMismatch { core: "fee_payer_mismatch", svm: "invalid_exact_svm_fee_payer_mismatch";
+        402, Fresh, "Build the transaction with the offer's extra.feePayer as its fee payer." }
+    /// The transaction can't be read.
+    TransactionForm { core: "transaction_could_not_be_decoded", svm: "invalid_exact_svm_payload_transaction_could_not_be_decoded";
+        402, Fresh, "Send one transaction, legacy or version 0, in base64." }
+    /// Accounts would come from look-up tables.
+    LookupTables { core: "lookup_tables_not_allowed", svm: "invalid_exact_svm_smart_wallet_alt_resolution_not_available";
+        402, Fresh, "Name every account in the transaction itself: address look-up tables are not resolved." }
+    /// Others than payer and fee payer would sign.
+    ExcessiveSigners { core: "excessive_signers", svm: "invalid_exact_svm_payload_excessive_signers";
+        402, Fresh, "Only the fee payer and the payer may sign: each signature costs the fee payer." }
+    /// Too few or too many instructions.
+    InstructionCount { core: "instructions_length", svm: "invalid_exact_svm_payload_transaction_instructions_length";
+        402, Fresh, "Send 3 to 6 instructions: compute limit, compute price, transfer, and up to three of Lighthouse and Memo." }
+    /// The first instruction does not set the compute limit.
+    ComputeLimit { core: "compute_limit_instruction", svm: "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction";
+        402, Fresh, "Set the compute unit limit in the first instruction." }
+    /// The compute limit is more than the facilitator pays for.
+    ComputeLimitTooHigh { core: "compute_limit_too_high", svm: "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction_too_high";
+        402, Fresh, "Ask for fewer compute units: a transfer needs less than 20000." }
+    /// The second instruction does not set the compute price.
+    ComputePrice { core: "compute_price_instruction", svm: "invalid_exact_svm_payload_transaction_instructions_compute_price_instruction";
+        402, Fresh, "Set the compute unit price in the second instruction." }
+    /// The compute price is more than the facilitator pays.
+    ComputePriceTooHigh { core: "compute_price_too_high", svm: "invalid_exact_svm_payload_transaction_instructions_compute_price_instruction_too_high";
+        402, Fresh, "Offer a lower price per compute unit." }
+    /// The third instruction is not a token transfer.
+    NoTransfer { core: "no_transfer_instruction", svm: "invalid_exact_svm_payload_no_transfer_instruction";
+        402, Fresh, "Transfer the asset by TransferChecked in the third instruction." }
+    /// The facilitator would pay.
+    FeePayerTransferring { core: "fee_payer_transferring_funds", svm: "invalid_exact_svm_payload_transaction_fee_payer_transferring_funds";
+        402, Never, "The payer must not be one of the facilitator's accounts." }
+    /// The fee payer's account is used by an instruction.
+    FeePayerNotIsolated { core: "fee_payer_not_isolated", svm: "invalid_exact_svm_smart_wallet_fee_payer_not_isolated";
+        402, Never, "The fee payer may be in no instruction: it pays for the transaction and nothing else." }
+    /// The fourth instruction is of a program that is not allowed.
+    UnknownFourth { core: "unknown_fourth_instruction", svm: "invalid_exact_svm_payload_unknown_fourth_instruction";
+        402, Fresh, "After the transfer only Lighthouse and Memo may follow." }
+    /// The fifth instruction is of a program that is not allowed.
+    UnknownFifth { core: "unknown_fifth_instruction", svm: "invalid_exact_svm_payload_unknown_fifth_instruction";
+        402, Fresh, "After the transfer only Lighthouse and Memo may follow." }
+    /// The sixth instruction is of a program that is not allowed.
+    UnknownSixth { core: "unknown_sixth_instruction", svm: "invalid_exact_svm_payload_unknown_sixth_instruction", also: ["invalid_exact_svm_payload_unknown_seventh_instruction", "invalid_exact_svm_payload_unknown_optional_instruction"];
+        402, Fresh, "After the transfer only Lighthouse and Memo may follow." }
+    /// The offer's memo is not there, or not alone.
+    MemoCount { core: "memo_count", svm: "invalid_exact_svm_payload_memo_count";
+        402, Fresh, "Add exactly one Memo instruction, with the offer's extra.memo." }
+    /// The memo is another than the offer's.
+    MemoMismatch { core: "memo_mismatch", svm: "invalid_exact_svm_payload_memo_mismatch";
+        402, Fresh, "Write the offer's extra.memo into the memo, byte by byte." }
     /// The payment was used before, or cancelled.
-    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", permit2: "permit2_invalid_nonce", also: ["duplicate_settlement"];
+    AlreadyUsed { core: "payment_already_used", evm: "invalid_exact_evm_nonce_already_used", permit2: "permit2_invalid_nonce", svm: "duplicate_settlement";
         402, Fresh, "This authorization has been used or cancelled: look at the payer's history before signing a new one." }
     /// The asset's address has no code.
     AssetNotDeployed { core: "asset_not_deployed_contract", also: ["invalid_exact_evm_asset_not_deployed"];
@@ -198,10 +258,10 @@ reasons! {
     TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported", permit2: "permit2_proxy_not_deployed";
         402, Never, "The token or the network can't do this kind of transfer: offer another transfer method." }
     /// The chain refused the transfer when it was tried.
-    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", permit2: "permit2_simulation_failed", also: ["simulation_failed"];
+    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", permit2: "permit2_simulation_failed", svm: "invalid_exact_svm_transaction_simulation_failed", also: ["simulation_failed"];
         402, Fresh, "The chain refuses this transfer; the message has its reason." }
     /// The transaction was mined and failed.
-    TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", upto: "invalid_upto_evm_transaction_failed", also: ["transaction_failed"];
+    TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", upto: "invalid_upto_evm_transaction_failed", svm: "invalid_exact_svm_transaction_failed", svm_v1: "transaction_failed";
         402, Fresh, "The transaction failed on chain and nothing was paid." }
     /// The transaction was mined, but the asset's transfer is not in it.
     TransferNotFound { core: "transfer_event_mismatch", evm: "invalid_exact_evm_transfer_event_mismatch";
@@ -210,7 +270,7 @@ reasons! {
     SettlementPending { core: "settlement_pending";
         503, Same, "The outcome is not known yet: send the same payment again, never a new one." }
     /// The chain can't be asked.
-    ChainUnreachable { core: "unexpected_verify_error", also: ["chain_unreachable"];
+    ChainUnreachable { core: "unexpected_verify_error", also: ["chain_unreachable", "invalid_exact_svm_verification_failed", "verification_failed"];
         503, Later, "The facilitator can't reach the chain just now: send the same payment again later." }
     /// The facilitator's store can't be used.
     StoreUnavailable { core: "unexpected_settle_error", also: ["store_unavailable"];

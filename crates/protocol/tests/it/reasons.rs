@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tollway_protocol::{Code, Dialect, Network, Reason, Refusal, Retry, Verdict};
 
-const DIALECTS: [Dialect; 5] = Dialect::ALL;
+const DIALECTS: [Dialect; 7] = Dialect::ALL;
 
 /// Codes that two rows write in one dialect, on purpose: the specification has `invalid_scheme` both
 /// for a scheme that isn't served and for one that isn't the offer's. It is read as the former;
@@ -224,7 +224,7 @@ fn a_refusal_becomes_a_verdict_in_its_dialect() {
     let evm = Verdict::from(refusal.dialect(Dialect::of("exact", &Network::eip155(1))));
     assert_eq!(evm.invalid_reason.unwrap().as_str(), "invalid_exact_evm_insufficient_balance");
     assert_eq!((evm.is_valid, evm.payer.as_deref()), (false, Some("0xabc")));
-    assert_eq!(Dialect::of("exact", &Network::named("solana").unwrap()), Dialect::Core);
+    assert_eq!(Dialect::of("exact", &Network::named("solana").unwrap()), Dialect::ExactSvm);
 }
 
 #[test]
