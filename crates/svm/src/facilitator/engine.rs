@@ -1,0 +1,200 @@
+//! What the parts of the pipeline share, and verification.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use solana_address::Address;
+use solana_signature::Signature;
+use tokio::sync::Notify;
+use tollway_ledger::Journal;
+use tollway_protocol::bind::{Bound, PaymentKey};
+use tollway_protocol::door::UnixTime;
+use tollway_protocol::{Network, Reason, Refusal};
+use tollway_rpc::RpcError;
+
+use crate::facilitator::chain::{Cluster, ClusterError};
+use crate::facilitator::cluster::{self, NO_BLOCKHASH, Simulated};
+use crate::facilitator::flight::Flights;
+use crate::facilitator::lane::Lane;
+use crate::facilitator::watch::Item;
+use crate::keys::Key;
+use crate::payload::SvmPayment;
+
+/// The settlement pipeline of one cluster.
+pub(super) struct Engine {
+    pub(super) cluster: Cluster,
+    pub(super) journal: Arc<dyn Journal>,
+    /// The fee payers.
+    pub(super) lanes: Vec<Lane>,
+    rotation: AtomicUsize,
+    pub(super) flights: Flights,
+    /// What is on its way to the chain.
+    pub(super) items: Mutex<HashMap<PaymentKey, Item>>,
+    /// Something was put on its way.
+    pub(super) wake: Notify,
+    /// A node announced a slot.
+    pub(super) slot: Notify,
+    pub(super) is_watching: AtomicBool,
+    pub(super) is_draining: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn new(
+        cluster: Cluster,
+        keys: Vec<Key>,
+        journal: Arc<dyn Journal>,
+    ) -> Result<Arc<Self>, ClusterError> {
+        if keys.is_empty() {
+            return Err(ClusterError::NoFeePayer);
+        }
+        let process = rand::random();
+        let flights = Flights::new(cluster.config.in_flight);
+        Ok(Arc::new(Self {
+            cluster,
+            journal,
+            lanes: keys.into_iter().map(|key| Lane::new(key, process)).collect(),
+            rotation: AtomicUsize::new(0),
+            flights,
+            items: Mutex::default(),
+            wake: Notify::new(),
+            slot: Notify::new(),
+            is_watching: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn network(&self) -> &Network {
+        &self.cluster.config.network
+    }
+
+    /// The fee payers in turn.
+    pub(super) fn next_fee_payer(&self) -> String {
+        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
+        let lane = turn.checked_rem(self.lanes.len()).and_then(|turn| self.lanes.get(turn));
+        lane.map(|lane| lane.key.address().to_string()).unwrap_or_default()
+    }
+
+    pub(super) fn lane(&self, fee_payer: &Address) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.key.address() == *fee_payer)
+    }
+
+    pub(super) fn now() -> UnixTime {
+        UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+
+    /// Judges a payment by all rules that need no node: the scheme's, ours, and the payer's signature.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub(super) fn examine(&self, payment: &Bound) -> Result<SvmPayment, Refusal> {
+        let limits = &self.cluster.config.limits;
+        let decoded = SvmPayment::decode(payment.offer(), &payment.payment().payload, limits)?;
+        let SvmPayment { transaction, transfer, .. } = &decoded;
+        if self.lane(&transfer.fee_payer).is_none() {
+            let message = format!("the fee payer {} is none of ours: see /supported", transfer.fee_payer);
+            return Err(payment.refuse(Reason::FeePayerUnknown, message));
+        }
+        if self.lane(&transfer.payer).is_some() {
+            let message = "the payer is an account of this facilitator's".to_owned();
+            return Err(payment.refuse(Reason::FeePayerTransferring, message));
+        }
+        let signature = transaction.signature(1).map(Signature::from);
+        let is_signed =
+            signature.is_some_and(|signed| signed.verify(transfer.payer.as_ref(), transaction.message()));
+        if !is_signed {
+            let message = "the payer's signature is not one of this transaction";
+            return Err(payment.refuse(Reason::BadSignature, message));
+        }
+        Ok(decoded)
+    }
+
+    /// Judges a payment, and has it tried by a node: one round trip.
+    ///
+    /// # Errors
+    /// A refusal; [`Reason::ChainUnreachable`] when no node answers.
+    pub(super) async fn verify(&self, payment: &Bound) -> Result<SvmPayment, Refusal> {
+        let decoded = self.examine(payment)?;
+        let unreachable =
+            |error: &dyn std::fmt::Display| payment.refuse(Reason::ChainUnreachable, error.to_string());
+        self.cluster.check().await.map_err(|error| unreachable(&error))?;
+        match self.cluster.program_of(&decoded.transfer.mint) {
+            Ok(program) if program == decoded.transfer.program => {}
+            Ok(_) => {
+                let message = "the transfer is not by the mint's token program".to_owned();
+                return Err(payment.refuse(Reason::NoTransfer, message));
+            }
+            Err(why) => {
+                let message = format!("the mint {} is not settled: {why}", decoded.transfer.mint);
+                return Err(payment.refuse(Reason::AssetNotAllowed, message));
+            }
+        }
+        match cluster::simulate(&self.cluster.rpc, decoded.transaction.bytes()).await {
+            Ok(simulated) => judge(payment, &simulated).map(|()| decoded),
+            // The node has read the transaction and does not take it.
+            Err(RpcError::Refused { code: -32602, message, .. }) => {
+                Err(payment.refuse(Reason::SimulationFailed, message))
+            }
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    /// # Errors
+    /// What keeps payments from being settled now, and what to do.
+    pub(super) async fn ready(&self) -> Result<(), String> {
+        self.cluster.check().await.map_err(|error| error.to_string())?;
+        let addresses: Vec<Address> = self.lanes.iter().map(|lane| lane.key.address()).collect();
+        let balances =
+            cluster::balances(&self.cluster.rpc, &addresses).await.map_err(|error| error.to_string())?;
+        let low = self.cluster.config.low_lamports;
+        let poor = addresses.iter().zip(balances).find(|(_, balance)| *balance < low);
+        match poor {
+            Some((address, balance)) => {
+                Err(format!("the fee payer {address} has {balance} lamports, less than {low}: fund it"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+        self.flights.drained().await;
+        for lane in &self.lanes {
+            lane.give_back(&*self.journal).await;
+        }
+    }
+}
+
+/// What a node's trial says of a payment.
+fn judge(payment: &Bound, simulated: &Simulated) -> Result<(), Refusal> {
+    let Some(error) = &simulated.err else { return Ok(()) };
+    let refuse = |reason, message: String| Err(payment.refuse(reason, message));
+    match error.as_str() {
+        Some(NO_BLOCKHASH) => refuse(
+            Reason::SimulationFailed,
+            "its blockhash is too old, or of another cluster: sign a new transaction".to_owned(),
+        ),
+        Some("AlreadyProcessed") => {
+            refuse(Reason::AlreadyUsed, "this transaction is on the chain already".to_owned())
+        }
+        _ => {
+            let log = simulated.logs.as_deref().unwrap_or_default().iter().rev();
+            let log = log.map(String::as_str).find(|line| line.contains("Error") || line.contains("failed"));
+            let text = format!("{error} {}", log.unwrap_or_default());
+            let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+            let hint = if is_insufficient(error) { "the payer has too little: " } else { "" };
+            refuse(Reason::SimulationFailed, format!("{hint}{text}"))
+        }
+    }
+}
+
+/// Whether the transfer fails since the payer has too little: both token programs' error 1, in the third instruction.
+fn is_insufficient(error: &serde_json::Value) -> bool {
+    let Some([place, why]) = error.get("InstructionError").and_then(|e| e.as_array()).map(Vec::as_slice)
+    else {
+        return false;
+    };
+    place == 2 && why.get("Custom").is_some_and(|code| *code == 1)
+}

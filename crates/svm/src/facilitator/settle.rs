@@ -1,0 +1,313 @@
+//! The way of one settlement: joined, started, or refused before anything is taken.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tollway_ledger::{Batch, JournalState, LedgerError, Record, SignedTransaction, Signing, fault};
+use tollway_protocol::bind::{Bound, PaymentKey, Verified};
+use tollway_protocol::scheme::Outcome;
+use tollway_protocol::{Reason, Refusal};
+
+use crate::facilitator::cluster;
+use crate::facilitator::engine::Engine;
+use crate::facilitator::flight::{Boarding, Flight, Progress};
+use crate::facilitator::lane::Lane;
+use crate::facilitator::watch::Item;
+use crate::payload::SvmPayment;
+
+/// How often a settlement of another process is looked at.
+const FOLLOW: Duration = Duration::from_millis(250);
+/// Reverts of one payer's payments in a day, at our cost, after which it is refused.
+const REVERTS_PER_DAY: u64 = 10;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+pub(super) fn pending(transaction: Option<String>) -> Outcome {
+    Outcome::Pending { transaction, message: "waiting for the chain: send the same payment again".into() }
+}
+
+fn no_store(payment: &Bound, error: &LedgerError) -> Outcome {
+    tracing::error!(%error, "ledger");
+    let refusal = payment.refuse(Reason::StoreUnavailable, "the store can't be used just now");
+    Outcome::NotSettled { refusal, transaction: None }
+}
+
+impl Engine {
+    pub(super) async fn settle(self: &Arc<Self>, payment: Bound, deadline: Duration) -> Outcome {
+        let end = Instant::now() + deadline;
+        fault::point("settle.parsed");
+        let key = payment.key().clone();
+        let outcome = match tokio::time::timeout_at(end, self.begin(&payment)).await {
+            Ok(Ok(progress)) => wait(progress, end).await,
+            Ok(Err(outcome)) => outcome,
+            Err(_elapsed) => {
+                let flight = self.flights.find(&key);
+                pending(flight.and_then(|progress| progress.borrow().hash.clone()))
+            }
+        };
+        match outcome {
+            Outcome::Settled { transaction } => self.tell(&payment, transaction).await,
+            outcome => outcome,
+        }
+    }
+
+    /// That it is settled is told once: any number of callers may present one payment, and one was meant.
+    async fn tell(&self, payment: &Bound, transaction: String) -> Outcome {
+        match self.journal.tell(payment.key()).await {
+            Ok(true) => Outcome::Settled { transaction },
+            Ok(false) => {
+                let message = "this payment was settled before, and somebody was told so";
+                let refusal = payment.refuse(Reason::AlreadyUsed, message);
+                Outcome::NotSettled { refusal, transaction: Some(transaction) }
+            }
+            Err(error) => {
+                tracing::error!(%error, "ledger");
+                pending(Some(transaction))
+            }
+        }
+    }
+
+    /// Joins the payment's settlement or starts it; refuses what was never begun and can't be.
+    async fn begin(self: &Arc<Self>, payment: &Bound) -> Result<watch::Receiver<Progress>, Outcome> {
+        let refused = |refusal| Outcome::NotSettled { refusal, transaction: None };
+        // Whoever can't sign for it learns nothing of it.
+        self.examine(payment).map_err(refused)?;
+        if let Some(record) = self.recorded(payment).await? {
+            return Ok(self.follow(payment, &record));
+        }
+        self.not_suspended(payment).await?;
+        let verified = match self.verify(payment).await {
+            Ok(decoded) => decoded,
+            // A parallel request's may be the very transaction that stands against it.
+            Err(refusal) => {
+                return match self.recorded(payment).await? {
+                    Some(record) => Ok(self.follow(payment, &record)),
+                    None => Err(refused(refusal)),
+                };
+            }
+        };
+        fault::point("settle.verified");
+        let checked = payment.clone().at(Self::now()).map_err(refused)?;
+        match self.flights.board(payment.key()) {
+            Boarding::Passenger(progress) => Ok(progress),
+            Boarding::Full => Err(refused(payment.refuse(
+                Reason::FacilitatorUnavailable,
+                "too many settlements are in progress: send it again later",
+            ))),
+            Boarding::Pilot(flight, progress) => {
+                let engine = self.clone();
+                tokio::spawn(async move { engine.fly(checked, verified, flight).await });
+                Ok(progress)
+            }
+        }
+    }
+
+    async fn recorded(&self, payment: &Bound) -> Result<Option<Record>, Outcome> {
+        self.journal.settlement(payment.key()).await.map_err(|error| no_store(payment, &error))
+    }
+
+    async fn not_suspended(&self, payment: &Bound) -> Result<(), Outcome> {
+        let payer = payment.effects().payer.as_str();
+        let since = Self::now().minus(DAY_SECONDS);
+        let reverts = self.journal.reverts(self.network(), payer, since).await;
+        let reverts = reverts.map_err(|error| no_store(payment, &error))?;
+        if reverts < REVERTS_PER_DAY {
+            return Ok(());
+        }
+        let message = "too many of its payments failed on chain today";
+        let refusal = payment.refuse(Reason::PayerSuspended, message);
+        Err(Outcome::NotSettled { refusal, transaction: None })
+    }
+
+    /// Waits for a settlement that is recorded, whoever works on it.
+    fn follow(self: &Arc<Self>, payment: &Bound, record: &Record) -> watch::Receiver<Progress> {
+        self.flights.find(payment.key()).unwrap_or_else(|| self.follow_record(payment, record))
+    }
+
+    /// The same, past this process's own flight.
+    fn follow_record(self: &Arc<Self>, payment: &Bound, record: &Record) -> watch::Receiver<Progress> {
+        let told = |payment: &Bound, record: &Record| Progress {
+            hash: record.hash.clone(),
+            outcome: ended(payment, record),
+        };
+        let (sender, progress) = watch::channel(told(payment, record));
+        let (engine, payment) = (self.clone(), payment.clone());
+        tokio::spawn(async move {
+            let is_over = || sender.is_closed() || engine.is_draining.load(Ordering::SeqCst);
+            while sender.borrow().outcome.is_none() && !is_over() {
+                tokio::time::sleep(FOLLOW).await;
+                if let Ok(Some(record)) = engine.journal.settlement(payment.key()).await {
+                    sender.send_replace(told(&payment, &record));
+                }
+            }
+        });
+        progress
+    }
+
+    /// Signs, records and sends, in this order; the watcher does the rest.
+    async fn fly(self: Arc<Self>, verified: Verified, payment: SvmPayment, flight: Flight) {
+        let bound = verified.clone().into_bound();
+        match self.take(verified, &payment).await {
+            Ok(Taken::Ours(transaction)) => {
+                fault::point("settle.signed");
+                flight.signed(&transaction.hash);
+                let Some(item) = Item::new(bound.key().clone(), &transaction, Some((flight, bound))) else {
+                    return;
+                };
+                self.launch(&transaction).await;
+                self.put_on_the_way(item);
+            }
+            Ok(Taken::Theirs(record)) => {
+                let mut progress = self.follow_record(&bound, &record);
+                let outcome = progress.wait_for(|progress| progress.outcome.is_some()).await;
+                if let Some(outcome) = outcome.ok().and_then(|progress| progress.outcome.clone()) {
+                    flight.end(outcome);
+                }
+            }
+            Err(outcome) => flight.end(outcome),
+        }
+    }
+
+    /// Records the signed transaction. The fee payer's signature leaves this function only when it is on the disk.
+    async fn take(&self, verified: Verified, payment: &SvmPayment) -> Result<Taken, Outcome> {
+        let lane = self.lane(&payment.transfer.fee_payer);
+        let unavailable = |message: &str| {
+            let refusal = verified.refuse(Reason::FacilitatorUnavailable, message);
+            Outcome::NotSettled { refusal, transaction: None }
+        };
+        let lane = lane.ok_or_else(|| unavailable("the fee payer is none of ours"))?;
+        let signature = lane.key.sign(payment.transaction.message());
+        let raw = payment.transaction.signed(0, signature);
+        let raw = raw.ok_or_else(|| unavailable("the transaction can't be signed"))?;
+        let hash = solana_signature::Signature::from(signature).to_string();
+        for _ in ["first", "with a new lease"] {
+            match self.sign(lane, &verified, payment, &hash, &raw).await {
+                Ok(Signed::Done(transaction)) => return Ok(Taken::Ours(transaction)),
+                Ok(Signed::Lost) => {}
+                Ok(Signed::Other(Signing::Taken(records))) => {
+                    let ours = records.into_iter().find(|record| record.key == *verified.key());
+                    return ours.map(|record| Taken::Theirs(Box::new(record))).ok_or_else(|| pending(None));
+                }
+                Ok(Signed::Other(Signing::Claimed(records))) => {
+                    let message =
+                        "another transaction of this payer with the same memo is a settlement already";
+                    let refusal = verified.refuse(Reason::AlreadyUsed, message);
+                    let transaction = records.into_iter().find_map(|record| record.hash);
+                    return Err(Outcome::NotSettled { refusal, transaction });
+                }
+                Ok(Signed::Other(_)) => {
+                    return Err(unavailable("today's budget for fees is spent: send it again later"));
+                }
+                // It may be recorded all the same. Nothing has left.
+                Err(error) => {
+                    tracing::error!(%error, "ledger");
+                    return Err(pending(None));
+                }
+            }
+        }
+        Err(unavailable("the journal's lane was lost: send it again later"))
+    }
+
+    async fn sign(
+        &self,
+        lane: &Lane,
+        verified: &Verified,
+        payment: &SvmPayment,
+        hash: &str,
+        raw: &[u8],
+    ) -> Result<Signed, LedgerError> {
+        let Some(lease) = lane.lease(&*self.journal, self.network()).await? else { return Ok(Signed::Lost) };
+        let transaction = SignedTransaction {
+            signer: lane.name().to_owned(),
+            nonce: lane.number(),
+            hash: hash.to_owned(),
+            raw: raw.to_vec(),
+        };
+        let batch = Batch {
+            new: vec![verified.clone()],
+            again: Vec::new(),
+            expected: Vec::new(),
+            claims: claim(verified, payment).into_iter().collect(),
+            transaction: transaction.clone(),
+            bid_gwei: payment.transfer.fee_lamports(),
+            budget_gwei: self.cluster.config.lamports_per_day,
+        };
+        match self.journal.sign(&lease, batch, Self::now()).await? {
+            Signing::Done => Ok(Signed::Done(transaction)),
+            Signing::Lost => {
+                lane.lost(&lease).await;
+                Ok(Signed::Lost)
+            }
+            other => Ok(Signed::Other(other)),
+        }
+    }
+
+    /// Gives the nodes a transaction that is recorded. Whatever they answer, it may have left.
+    pub(super) async fn launch(&self, transaction: &SignedTransaction) {
+        match cluster::send(&self.cluster.rpc, &transaction.raw).await {
+            Ok(_) => {
+                fault::point("settle.sent");
+                if let Err(error) = self.journal.sent(self.network(), &transaction.hash).await {
+                    tracing::warn!(%error, transaction = transaction.hash, "that it was sent is not recorded");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, transaction = transaction.hash, "no node took it yet");
+            }
+        }
+    }
+}
+
+/// Who has a settlement.
+enum Taken {
+    Ours(SignedTransaction),
+    Theirs(Box<Record>),
+}
+
+enum Signed {
+    Done(SignedTransaction),
+    Lost,
+    Other(Signing),
+}
+
+/// What no other payment may share with this one: its payer's memo, where the payer made it to be unique, as payers do
+/// for offers without a memo of the seller's. One payment signed twice, under two blockhashes, is then settled once.
+fn claim(payment: &Bound, decoded: &SvmPayment) -> Option<(PaymentKey, String)> {
+    if payment.offer().extra.get("memo").is_some() {
+        return None;
+    }
+    let [memo] = decoded.transfer.memos.as_slice() else { return None };
+    let is_unique = memo.len() == 32 && memo.iter().all(u8::is_ascii_hexdigit);
+    let memo = is_unique.then(|| std::str::from_utf8(memo).ok()).flatten()?;
+    Some((payment.key().clone(), format!("memo/{}/{memo}", decoded.transfer.payer)))
+}
+
+/// A finished record's outcome.
+pub(super) fn ended(payment: &Bound, record: &Record) -> Option<Outcome> {
+    match record.state {
+        JournalState::Settled => {
+            Some(Outcome::Settled { transaction: record.hash.clone().unwrap_or_default() })
+        }
+        JournalState::Failed => {
+            Some(Outcome::NotSettled { refusal: refusal(payment, record), transaction: record.hash.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn refusal(payment: &Bound, record: &Record) -> Refusal {
+    let reason = record.reason.as_ref().map_or(Reason::TransactionFailed, tollway_protocol::Code::reason);
+    payment.refuse(reason, record.message.clone().unwrap_or_default())
+}
+
+/// Waits until the settlement has ended or the caller's time has.
+async fn wait(mut progress: watch::Receiver<Progress>, end: Instant) -> Outcome {
+    let ended = progress.wait_for(|progress| progress.outcome.is_some());
+    let outcome = match tokio::time::timeout_at(end, ended).await {
+        Ok(Ok(progress)) => progress.outcome.clone(),
+        _ => None,
+    };
+    outcome.unwrap_or_else(|| pending(progress.borrow().hash.clone()))
+}

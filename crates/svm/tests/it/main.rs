@@ -1,0 +1,12 @@
+//! `exact` on a cluster that executes, through the public traits.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+mod crafted;
+mod draft;
+mod faults;
+mod keys;
+mod oracle;
+mod pay;
+mod settle;
+mod tried;
