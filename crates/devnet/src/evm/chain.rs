@@ -166,10 +166,10 @@ impl Chain {
     /// a thread or a timer, and without waiting, so that the future is ready at its first poll. The answer is JSON, or
     /// empty if nothing asked for one.
     pub async fn answer(&self, body: &[u8]) -> String {
-        self.answer_now(body)
+        self.answer_at_once(body)
     }
 
-    pub(crate) fn answer_now(&self, body: &[u8]) -> String {
+    pub(crate) fn answer_at_once(&self, body: &[u8]) -> String {
         rpc::answer(body, |method, params| self.request(method, params))
     }
 

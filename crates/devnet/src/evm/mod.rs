@@ -42,6 +42,7 @@ mod state;
 mod websocket;
 mod world;
 
+pub use crate::server::Server;
 pub use chain::{Builder, Chain, Mining};
 pub use genesis::{
     CREATE2_DEPLOYER, Deployment, EXACT_PERMIT2_PROXY, Genesis, MINTER, MULTICALL3, PERMIT2, Token,
@@ -50,4 +51,4 @@ pub use genesis::{
 pub use install::{InstallError, Installed, JsonRpc, install};
 pub use miner::NoRuntime;
 pub use rpc::RpcError;
-pub use server::{Server, serve};
+pub use server::serve;

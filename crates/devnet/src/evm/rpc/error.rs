@@ -1,45 +1,19 @@
-//! What is answered when a request fails.
+//! What is answered when a request fails, with geth's codes and texts.
 
 use alloy_primitives::Bytes;
 use alloy_sol_types::{Panic, Revert, SolError as _};
 use revm::context::result::{ExecutionResult, HaltReason, InvalidTransaction};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::evm::execution::Refused;
-
-/// A JSON-RPC error, with geth's codes and texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message} (code {code})")]
-pub struct RpcError {
-    /// 3 for a revert, -32000 for what the chain refuses, -326xx for what isn't a good request.
-    pub code: i64,
-    /// For people.
-    pub message: String,
-    /// What a reverting contract returned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
-}
+use crate::{evm::execution::Refused, json_rpc::RpcError};
 
 impl RpcError {
     pub(crate) fn server(message: impl Into<String>) -> Self {
         Self::new(-32000, message)
     }
 
-    pub(crate) fn params(message: impl Into<String>) -> Self {
-        Self::new(-32602, message)
-    }
-
     pub(crate) fn unknown_method(method: &str) -> Self {
         Self::new(-32601, format!("the method {method} does not exist/is not available"))
-    }
-
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(-32603, message)
-    }
-
-    pub(crate) fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), data: None }
     }
 
     fn revert(output: &Bytes) -> Self {

@@ -2,7 +2,6 @@
 
 mod blocks;
 mod dev;
-mod envelope;
 mod error;
 mod fees;
 mod logs;
@@ -21,8 +20,8 @@ use serde_json::{Value, json};
 use super::{block::Block, chain::Chain};
 use params::Params;
 
-pub(crate) use envelope::answer;
-pub use error::RpcError;
+pub use crate::json_rpc::RpcError;
+pub(crate) use crate::json_rpc::answer;
 pub(crate) use error::output;
 
 type Answer = Result<Value, RpcError>;
