@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
-const TARGETS: [&str; 4] = ["headers", "bodies", "money", "bind"];
+const TARGETS: [&str; 5] = ["headers", "bodies", "money", "bind", "solana"];
 
 /// Reads a number of seconds.
 pub(crate) fn seconds(text: &str) -> Result<u64> {

@@ -27,13 +27,21 @@ pub struct Limits {
     pub compute_units: u32,
     /// The price of a compute unit, in millionths of a lamport.
     pub compute_price: u64,
+    /// What units and price may come to, in lamports, besides the signatures' fees. It goes to the block's leader, who may
+    /// be the payer's friend.
+    pub priority_lamports: u64,
+}
+
+impl Limits {
+    /// No limits: for who does not pay.
+    pub const NONE: Self =
+        Self { compute_units: u32::MAX, compute_price: u64::MAX, priority_lamports: u64::MAX };
 }
 
 impl Default for Limits {
-    /// 400,000 compute units at 5 lamports each: with two signatures 2,010,000 lamports. The price is the reference
-    /// facilitator's bound.
+    /// 400,000 compute units, 5 lamports for each (the reference facilitator's bound), and 200,000 lamports in all.
     fn default() -> Self {
-        Self { compute_units: 400_000, compute_price: 5_000_000 }
+        Self { compute_units: 400_000, compute_price: 5_000_000, priority_lamports: 200_000 }
     }
 }
 
@@ -79,6 +87,14 @@ impl Transfer {
         }
         let compute_units = compute_limit(transaction, limit, limits)?;
         let compute_price = compute_price(transaction, price, limits)?;
+        let priority = priority_lamports(compute_units, compute_price);
+        if priority > limits.priority_lamports {
+            let message = format!(
+                "{priority} lamports for compute units, at most {} are paid",
+                limits.priority_lamports
+            );
+            return Err((Reason::ComputePriceTooHigh, message));
+        }
         let moved = Moved::read(transaction, transfer)?;
         let memos = optional(transaction, more)?;
         isolated(transaction, &fee_payer)?;
@@ -108,10 +124,15 @@ impl Transfer {
     /// What the transaction costs its fee payer at most, in lamports: two signatures, and all compute units.
     #[must_use]
     pub fn fee_lamports(&self) -> u64 {
-        let price = u128::from(self.compute_price).saturating_mul(u128::from(self.compute_units));
-        let priority = u64::try_from(price.div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let priority = priority_lamports(self.compute_units, self.compute_price);
         priority.saturating_add(PER_SIGNATURE.saturating_mul(2))
     }
+}
+
+/// What the chain takes for compute units, used or not: rounded up.
+fn priority_lamports(units: u32, price: u64) -> u64 {
+    let all = u128::from(price).saturating_mul(u128::from(units));
+    u64::try_from(all.div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// The fee payer, in a transaction that it signs with one other account and whose accounts are all named in it.

@@ -102,6 +102,9 @@ impl SellerScheme for ExactSeller {
         payload::fee_payer(&offer)
             .map_err(|(_, why)| AskError::Incomplete(format!("the facilitator's /supported: {why}")))?;
         payload::memo(&offer).map_err(incomplete)?;
+        if amount == Amount::ZERO {
+            return Err(AskError::Incomplete("an amount of 0 can't be paid".to_owned()));
+        }
         if amount > Amount::from(u64::MAX) {
             return Err(AskError::Incomplete("the amount does not fit in 64 bits".to_owned()));
         }
@@ -110,7 +113,7 @@ impl SellerScheme for ExactSeller {
 
     fn effects(&self, presented: &Presented) -> Result<Effects, Refusal> {
         // What a facilitator pays for is its own affair.
-        let any = Limits { compute_units: u32::MAX, compute_price: u64::MAX };
+        let any = Limits::NONE;
         SvmPayment::effects(presented, &any).map(|(_, effects)| effects)
     }
 }

@@ -121,15 +121,16 @@ impl ExactPayer {
         reader.mint(network, mint).await.map_err(SignError::Signer)
     }
 
+    /// Our own node's, where there is one: the blockhash is all that ties a transaction to its cluster, and a seller may
+    /// name one of a cluster where the tokens are worth more.
     async fn blockhash(&self, offer: &Offer) -> Result<[u8; 32], SignError> {
-        let given = offer.extra.str("recentBlockhash").and_then(|text| programs::address(text).ok());
-        if let Some(hash) = given {
-            return Ok(hash.to_bytes());
+        if let Some(reader) = &self.reader {
+            return reader.blockhash(&offer.network).await.map_err(SignError::Signer);
         }
+        let given = offer.extra.str("recentBlockhash").and_then(|text| programs::address(text).ok());
         let lacking =
             || SignError::Offer("it has no recentBlockhash, and there is no node to ask".to_owned());
-        let reader = self.reader.as_ref().ok_or_else(lacking)?;
-        reader.blockhash(&offer.network).await.map_err(SignError::Signer)
+        given.map(|hash| hash.to_bytes()).ok_or_else(lacking)
     }
 }
 
@@ -178,7 +179,7 @@ impl PayerScheme for ExactPayer {
         let bytes = partially_signed(&message, self.key.sign(&message));
         // What is said of it is read from the very bytes that leave.
         let transaction = Transaction::read(bytes).map_err(|malformed| wrong(malformed.to_string()))?;
-        let any = Limits { compute_units: u32::MAX, compute_price: u64::MAX };
+        let any = Limits::NONE;
         let transfer = Transfer::read(&transaction, &any).map_err(|(_, message)| wrong(message))?;
         let window =
             Window { opens: UnixTime(0), closes: now.plus(offer.max_timeout_seconds.max(ALIVE_SECONDS)) };

@@ -14,6 +14,7 @@ use crate::facilitator::{cluster, mints};
 use crate::{is_solana, programs};
 
 const NAMES: Names = Names { calls: "tollway_svm_rpc_total", errors: "tollway_svm_rpc_errors_total" };
+const NO_ACCOUNT: &str = "there is no such account";
 /// The bytes of a genesis hash's text that name a cluster (CAIP-30).
 const REFERENCE: usize = 32;
 
@@ -64,17 +65,26 @@ impl Cluster {
         Ok(Self { config, rpc, checked: OnceCell::new(), mints: Mutex::default() })
     }
 
-    /// Asks every node, once, whether it is of this cluster, and reads the mints.
+    /// Asks the nodes, until it has gone well once, whether they are of this cluster, and reads the mints. Every node that
+    /// answers must be, and one must answer.
     ///
     /// # Errors
     /// [`ClusterError::OtherCluster`], or why a node can't be asked.
     pub(super) async fn check(&self) -> Result<(), ClusterError> {
         let check = || async {
-            for node in 0..self.rpc.nodes() {
-                let genesis = cluster::genesis_hash(&self.rpc, node).await?;
-                if genesis.get(..REFERENCE) != Some(self.config.network.reference()) {
-                    return Err(ClusterError::OtherCluster(self.config.network.clone()));
+            let asked = (0..self.rpc.nodes()).map(|node| cluster::genesis_hash(&self.rpc, node));
+            let (mut good, mut last) = (0u32, ClusterError::Node("none is configured"));
+            for answer in futures_util::future::join_all(asked).await {
+                match answer {
+                    Ok(genesis) if genesis.get(..REFERENCE) == Some(self.config.network.reference()) => {
+                        good = good.saturating_add(1);
+                    }
+                    Ok(_) => return Err(ClusterError::OtherCluster(self.config.network.clone())),
+                    Err(error) => last = error.into(),
                 }
+            }
+            if good == 0 {
+                return Err(last);
             }
             self.read_mints().await.map_err(ClusterError::from)
         };
@@ -88,9 +98,16 @@ impl Cluster {
             known.filter_map(|asset| programs::address(&asset.address).ok()).collect();
         let accounts = cluster::accounts(&self.rpc, &addresses).await?;
         let read = addresses.into_iter().zip(accounts).map(|(address, account)| {
-            (address, account.map_or(Err("there is no such account"), |account| mints::plain(&account)))
+            (address, account.map_or(Err(NO_ACCOUNT), |account| mints::plain(&account)))
         });
-        *self.mints.lock() = read.collect();
+        let mut mints = self.mints.lock();
+        for (address, read) in read {
+            // One bad answer takes no mint away that was good.
+            let is_gone = read == Err(NO_ACCOUNT) && mints.get(&address).is_some_and(Result::is_ok);
+            if !is_gone {
+                mints.insert(address, read);
+            }
+        }
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_address::Address;
@@ -29,30 +31,35 @@ pub enum Commitment {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
     pub(super) slot: u64,
-    /// Why it failed; the fee was paid all the same.
-    #[serde(default)]
-    pub(super) err: Option<Value>,
+    /// Why it failed, null when it didn't; the fee was paid in either case. A node that does not say is not believed.
+    pub(super) err: Value,
     #[serde(default)]
     confirmation_status: Option<Commitment>,
-    /// Old nodes tell finality by null only.
-    #[serde(default)]
-    confirmations: Option<u64>,
 }
 
 impl Status {
+    /// A node that does not say how sure it is has only executed it.
     pub(super) fn commitment(&self) -> Commitment {
-        match (self.confirmation_status, self.confirmations) {
-            (Some(commitment), _) => commitment,
-            (None, None) => Commitment::Finalized,
-            (None, Some(_)) => Commitment::Processed,
-        }
+        self.confirmation_status.unwrap_or(Commitment::Processed)
     }
 }
 
 /// An answer beside the slot that it is of.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct InContext<T> {
+    context: Context,
     pub(super) value: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct Context {
+    slot: u64,
+}
+
+impl<T> InContext<T> {
+    pub(super) fn slot(&self) -> u64 {
+        self.context.slot
+    }
 }
 
 /// What came of trying a transaction.
@@ -62,6 +69,21 @@ pub(super) struct Simulated {
     pub(super) err: Option<Value>,
     #[serde(default)]
     pub(super) logs: Option<Vec<String>>,
+    /// The payer's token account, as it would be afterwards.
+    #[serde(default)]
+    accounts: Option<Vec<Option<Account>>>,
+}
+
+/// Where a token account has its balance.
+const BALANCE: std::ops::Range<usize> = 64..72;
+
+impl Simulated {
+    /// What the payer would have afterwards, in atomic units.
+    pub(super) fn left(&self) -> Option<u64> {
+        let account = self.accounts.as_ref()?.first()?.as_ref()?;
+        let bytes = account.bytes()?.get(BALANCE)?.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
 }
 
 /// An account, as far as it is read.
@@ -84,7 +106,8 @@ pub(super) async fn genesis_hash(rpc: &Rpc, node: usize) -> Result<String, RpcEr
 pub(super) async fn accounts(rpc: &Rpc, addresses: &[Address]) -> Result<Vec<Option<Account>>, RpcError> {
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let config = json!({"encoding": "base64", "commitment": "confirmed"});
-    rpc.request::<_, InContext<_>>("getMultipleAccounts", (texts, config)).await.map(|found| found.value)
+    let found: InContext<_> = rpc.request("getMultipleAccounts", (texts, config)).await?;
+    Ok(found.value)
 }
 
 pub(super) async fn balances(rpc: &Rpc, addresses: &[Address]) -> Result<Vec<u64>, RpcError> {
@@ -96,88 +119,72 @@ pub(super) async fn balances(rpc: &Rpc, addresses: &[Address]) -> Result<Vec<u64
     given.into_iter().map(|one| one.read::<InContext<u64>>().map(|found| found.value)).collect()
 }
 
-/// Tries a transaction that its fee payer has not signed yet, with the blockhash that it has.
-pub(super) async fn simulate(rpc: &Rpc, transaction: &[u8]) -> Result<Simulated, RpcError> {
+/// Tries a transaction that its fee payer has not signed yet, with the blockhash that it has; tells also what `source`
+/// would have afterwards.
+pub(super) async fn simulate(
+    rpc: &Rpc,
+    transaction: &[u8],
+    source: &Address,
+) -> Result<InContext<Simulated>, RpcError> {
     let config = json!({
         "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": false, "commitment": "confirmed",
+        "accounts": {"encoding": "base64", "addresses": [source.to_string()]},
     });
-    let params = (STANDARD.encode(transaction), config);
-    rpc.request::<_, InContext<_>>("simulateTransaction", params).await.map(|found| found.value)
+    rpc.request("simulateTransaction", (STANDARD.encode(transaction), config)).await
 }
 
-/// Gives every node the transaction, which is neither tried nor sent again by them.
-pub(super) async fn send(rpc: &Rpc, transaction: &[u8]) -> Result<String, RpcError> {
+/// Gives every node the transaction, which is neither tried nor sent again by them. Returns with the first that takes it.
+pub(super) async fn send(rpc: &Rpc, transaction: &[u8]) -> Result<(), RpcError> {
     let config = json!({"encoding": "base64", "skipPreflight": true, "maxRetries": 0});
-    rpc.request_all("sendTransaction", (STANDARD.encode(transaction), config)).await
+    let params = (STANDARD.encode(transaction), config);
+    let mut answers: FuturesUnordered<_> = (0..rpc.nodes())
+        .map(|node| {
+            let (rpc, params) = (rpc.clone(), params.clone());
+            // In tasks of their own: a node that hangs keeps nobody waiting, and is told all the same.
+            tokio::spawn(async move { rpc.request_of::<_, String>(node, "sendTransaction", params).await })
+        })
+        .collect();
+    let mut last = RpcError::Unreachable("no node is configured");
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(Ok(_signature)) => return Ok(()),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = RpcError::Unreachable("the call was cut off"),
+        }
+    }
+    Err(last)
+}
+
+/// What a node says of transactions, and of which slot it says so.
+#[derive(Debug)]
+pub(super) struct Statuses {
+    pub(super) slot: u64,
+    pub(super) all: Vec<Option<Status>>,
 }
 
 /// What the first node that answers says of transactions, by their signatures: in the last minutes, or ever.
-pub(super) async fn statuses(
-    rpc: &Rpc,
-    signatures: &[&str],
-    ever: bool,
-) -> Result<Vec<Option<Status>>, RpcError> {
-    let given = rpc.together(&[ask_statuses(signatures, ever)]).await?;
-    let only = given.into_iter().next().ok_or(RpcError::Unreachable("its answer can't be read"))?;
-    read_statuses(only.read()?, signatures.len())
+pub(super) async fn statuses(rpc: &Rpc, signatures: &[&str], ever: bool) -> Result<Statuses, RpcError> {
+    let params = (signatures, json!({"searchTransactionHistory": ever}));
+    read_statuses(rpc.request("getSignatureStatuses", params).await?, signatures.len())
 }
 
-fn ask_statuses(signatures: &[&str], ever: bool) -> Ask {
-    Ask::new("getSignatureStatuses", &(signatures, json!({"searchTransactionHistory": ever})))
+/// What one node says of a transaction.
+pub(super) async fn status_at(rpc: &Rpc, node: usize, signature: &str) -> Result<Statuses, RpcError> {
+    let params = ([signature], json!({"searchTransactionHistory": true}));
+    read_statuses(rpc.request_of(node, "getSignatureStatuses", params).await?, 1)
 }
 
-fn read_statuses(
-    found: InContext<Vec<Option<Status>>>,
-    count: usize,
-) -> Result<Vec<Option<Status>>, RpcError> {
+fn read_statuses(found: InContext<Vec<Option<Status>>>, count: usize) -> Result<Statuses, RpcError> {
     if found.value.len() == count {
-        Ok(found.value)
+        Ok(Statuses { slot: found.slot(), all: found.value })
     } else {
         Err(RpcError::Unreachable("its answer is about something else"))
     }
 }
 
-/// What a node says of a transaction that may never land.
-pub(super) struct LastLook {
-    pub(super) status: Option<Status>,
-    /// The height of the last finalized block.
-    pub(super) height: u64,
-    /// Whether a block after that one could take the transaction.
-    pub(super) is_alive: bool,
-}
-
-/// Asks for all of it at once, so that one node answers, in this order: whether it could still land is asked before
-/// whether it has.
-pub(super) async fn last_look(rpc: &Rpc, signature: &str, blockhash: &str) -> Result<LastLook, RpcError> {
-    let finalized = json!({"commitment": "finalized"});
-    let asks = [
-        Ask::new("getBlockHeight", &[&finalized]),
-        Ask::new("isBlockhashValid", &(blockhash, &finalized)),
-        ask_statuses(&[signature], true),
-    ];
-    let unreadable = || RpcError::Unreachable("its answer can't be read");
-    let mut given = rpc.together(&asks).await?.into_iter();
-    let mut next = || given.next().ok_or_else(unreadable);
-    let height = next()?.read()?;
-    let is_alive = next()?.read::<InContext<bool>>()?.value;
-    let status = read_statuses(next()?.read()?, 1)?.into_iter().next().flatten();
-    Ok(LastLook { status, height, is_alive })
-}
-
-/// The height of the last block that the first node that answers has confirmed.
-pub(super) async fn height(rpc: &Rpc) -> Result<u64, RpcError> {
-    rpc.request("getBlockHeight", [json!({"commitment": "confirmed"})]).await
-}
-
-/// The same, and whether blocks after that one could take transactions with these blockhashes.
-pub(super) async fn alive(rpc: &Rpc, blockhashes: &[String]) -> Result<(u64, Vec<bool>), RpcError> {
-    let confirmed = json!({"commitment": "confirmed"});
-    let ask = |hash: &String| Ask::new("isBlockhashValid", &(hash, &confirmed));
-    // The height last: what was valid before it was asked for is so up to then.
-    let asks: Vec<Ask> =
-        blockhashes.iter().map(ask).chain([Ask::new("getBlockHeight", &[&confirmed])]).collect();
-    let mut given = rpc.together(&asks).await?;
-    let height = given.pop().ok_or(RpcError::Unreachable("its answer can't be read"))?.read()?;
-    let valid = given.into_iter().map(|one| one.read::<InContext<bool>>().map(|found| found.value));
-    Ok((height, valid.collect::<Result<_, _>>()?))
+/// Whether blocks after the last finalized one could take a transaction with this blockhash, and the slot of that one.
+pub(super) async fn is_alive(rpc: &Rpc, blockhash: &str) -> Result<(u64, bool), RpcError> {
+    let params = (blockhash, json!({"commitment": "finalized"}));
+    let found: InContext<bool> = rpc.request("isBlockhashValid", params).await?;
+    Ok((found.slot(), found.value))
 }

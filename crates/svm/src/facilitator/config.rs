@@ -37,7 +37,7 @@ pub struct ClusterConfig {
     pub limits: Limits,
     /// The most lamports that may be paid for transactions in 24 hours, all processes on the ledger together.
     pub lamports_per_day: u64,
-    /// A fee payer's balance, in lamports, below which it takes no more payments.
+    /// A fee payer's balance, in lamports, below which the facilitator is not ready.
     pub low_lamports: u64,
     /// The most settlements on their way in this process.
     pub in_flight: usize,

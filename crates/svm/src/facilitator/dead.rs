@@ -1,77 +1,65 @@
 //! The proof that a transaction did not land and never will.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use tokio::time::Instant;
 use tollway_protocol::bind::PaymentKey;
 
-use crate::facilitator::cluster::{self, LastLook};
+use crate::facilitator::cluster;
 use crate::facilitator::engine::Engine;
 use crate::facilitator::watch::Landed;
 
-/// For how many blocks a blockhash can be used.
-const BLOCKHASH_LIVES: u64 = 150;
-/// How many transactions are dated, and how many proven dead, at a time.
+/// For how many slots at least a blockhash is not asked about: it can be used for 150 blocks.
+const YOUNG: u64 = 150;
+/// Slots after which nodes may have thrown a block away: then that they don't know a transaction proves nothing.
+const FORGOTTEN: u64 = 150_000;
+/// How many blockhashes are asked about at a time.
 const MOST: usize = 32;
 
 impl Engine {
-    /// Finds out when those die that have been in no block for a while. A blockhash that one node calls valid at some
-    /// height is dead 150 blocks later. One that no node calls valid any more was valid when the transaction was
-    /// taken; nodes that lag are given as many blocks again.
-    pub(super) async fn date(&self, absent: &[PaymentKey]) {
-        let waiting: Vec<(PaymentKey, String)> = {
+    /// Ends those of the absent that are proven dead; `slot` is the one that the nodes are at.
+    ///
+    /// A blockhash that a node knew at some slot, and that is not valid after a finalized block of that slot or a later
+    /// one, is valid never again. A transaction that is in no block up to that one, says a node that has all of them,
+    /// can't be in any later one.
+    pub(super) async fn bury(&self, absent: &[PaymentKey], slot: u64) {
+        let mut old: HashMap<String, Vec<(PaymentKey, String, u64)>> = HashMap::new();
+        {
             let items = self.items.lock();
-            let (now, while_ago) = (Instant::now(), self.cluster.config.resend);
-            let of = |key: &PaymentKey| items.get(key);
-            let undated = absent.iter().filter_map(of).filter(|item| item.dies.is_none());
-            let undated = undated.filter(|item| now.duration_since(item.sent) >= while_ago);
-            undated.map(|item| (item.key.clone(), item.blockhash.clone())).take(MOST).collect()
-        };
-        if waiting.is_empty() {
-            return;
+            for item in absent.iter().filter_map(|key| items.get(key)) {
+                if slot <= item.known.saturating_add(YOUNG) {
+                    continue;
+                }
+                let one = (item.key.clone(), item.transaction.hash.clone(), item.known);
+                if old.len() < MOST || old.contains_key(&item.blockhash) {
+                    old.entry(item.blockhash.clone()).or_default().push(one);
+                }
+            }
         }
-        let blockhashes: Vec<String> = waiting.iter().map(|(_, blockhash)| blockhash.clone()).collect();
-        let Ok((height, valid)) = cluster::alive(&self.cluster.rpc, &blockhashes).await else { return };
-        let mut items = self.items.lock();
-        for ((key, _), is_valid) in waiting.iter().zip(valid) {
-            if let Some(item) = items.get_mut(key) {
-                let lives = if is_valid { BLOCKHASH_LIVES } else { 2 * BLOCKHASH_LIVES };
-                item.dies = Some(height.saturating_add(lives));
+        for (blockhash, those) in old {
+            let Ok((finalized, is_alive)) = cluster::is_alive(&self.cluster.rpc, &blockhash).await else {
+                return;
+            };
+            if !is_alive {
+                self.bury_all(&those, finalized).await;
             }
         }
     }
 
-    /// Ends those that are proven dead.
-    pub(super) async fn bury(self: &Arc<Self>, absent: &[PaymentKey]) {
-        let dated: Vec<(PaymentKey, u64)> = {
-            let items = self.items.lock();
-            absent.iter().filter_map(|key| Some((key.clone(), items.get(key)?.dies?))).collect()
-        };
-        if dated.is_empty() {
-            return;
-        }
-        let Ok(height) = cluster::height(&self.cluster.rpc).await else { return };
-        let old = dated.into_iter().filter(|(_, dies)| height > *dies).take(MOST);
-        for (key, dies) in old {
-            if let Some(landed) = self.last_look(&key, dies).await {
-                self.record(vec![landed]).await;
-            }
-        }
-    }
-
-    /// It never lands when one node says of its last finalized block that it is later than any that could take the
-    /// transaction, that the blockhash is not valid after it, and that the transaction is in no block up to now.
-    async fn last_look(&self, key: &PaymentKey, dies: u64) -> Option<Landed> {
-        let (hash, blockhash) = {
-            let items = self.items.lock();
-            let item = items.get(key)?;
-            (item.transaction.hash.clone(), item.blockhash.clone())
-        };
-        let looked = cluster::last_look(&self.cluster.rpc, &hash, &blockhash).await.ok()?;
-        let LastLook { status, height, is_alive } = looked;
-        match status {
-            Some(status) => self.landed(key, &status),
-            None => (!is_alive && height > dies).then(|| Landed::never(key.clone(), hash)),
+    /// Ends those whose blockhash was known before the slot `finalized`, in which it is dead.
+    async fn bury_all(&self, those: &[(PaymentKey, String, u64)], finalized: u64) {
+        for part in those.chunks(cluster::MOST_STATUSES) {
+            let hashes: Vec<&str> = part.iter().map(|(_, hash, _)| hash.as_str()).collect();
+            let Ok(found) = cluster::statuses(&self.cluster.rpc, &hashes, true).await else { return };
+            let has_all = found.slot >= finalized;
+            let landed = part.iter().zip(found.all).filter_map(|((key, hash, known), status)| match status {
+                Some(status) => self.landed(key, &status),
+                None => {
+                    let is_proof =
+                        has_all && *known <= finalized && found.slot < known.saturating_add(FORGOTTEN);
+                    is_proof.then(|| Landed::never(key.clone(), hash.clone()))
+                }
+            });
+            self.record(landed.collect()).await;
         }
     }
 }

@@ -115,7 +115,7 @@ impl Engine {
     ///
     /// # Errors
     /// A refusal; [`Reason::ChainUnreachable`] when no node answers.
-    pub(super) async fn verify(&self, payment: &Bound) -> Result<SvmPayment, Refusal> {
+    pub(super) async fn verify(&self, payment: &Bound) -> Result<Tried, Refusal> {
         let decoded = self.examine(payment)?;
         let unreachable =
             |error: &dyn std::fmt::Display| payment.refuse(Reason::ChainUnreachable, error.to_string());
@@ -131,8 +131,15 @@ impl Engine {
                 return Err(payment.refuse(Reason::AssetNotAllowed, message));
             }
         }
-        match cluster::simulate(&self.cluster.rpc, decoded.transaction.bytes()).await {
-            Ok(simulated) => judge(payment, &simulated).map(|()| decoded),
+        let SvmPayment { transaction, transfer, .. } = &decoded;
+        match cluster::simulate(&self.cluster.rpc, transaction.bytes(), &transfer.source).await {
+            Ok(simulated) => {
+                judge(payment, &simulated.value)?;
+                let left = simulated.value.left().ok_or_else(|| {
+                    unreachable(&RpcError::Unreachable("it does not tell what the payer would have left"))
+                })?;
+                Ok(Tried { left, slot: simulated.slot(), payment: decoded })
+            }
             // The node has read the transaction and does not take it.
             Err(RpcError::Refused { code: -32602, message, .. }) => {
                 Err(payment.refuse(Reason::SimulationFailed, message))
@@ -165,6 +172,15 @@ impl Engine {
             lane.give_back(&*self.journal).await;
         }
     }
+}
+
+/// A payment that a node has tried with success.
+pub(super) struct Tried {
+    pub(super) payment: SvmPayment,
+    /// What its payer would have left, in atomic units.
+    pub(super) left: u64,
+    /// The slot at which its blockhash was good.
+    pub(super) slot: u64,
 }
 
 /// What a node's trial says of a payment.

@@ -2,9 +2,10 @@
 //! settles.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use solana_address::Address;
 use tokio::sync::{Notify, watch};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
@@ -23,10 +24,34 @@ pub(super) struct Progress {
 pub(super) struct Flights(Arc<Inner>);
 
 struct Inner {
-    open: Mutex<HashMap<PaymentKey, watch::Receiver<Progress>>>,
+    open: Mutex<HashMap<PaymentKey, Open>>,
     landed: Notify,
     /// The most that are in the air at a time.
     most: usize,
+}
+
+/// What is known of one by others.
+struct Open {
+    progress: watch::Receiver<Progress>,
+    /// Whether who began it still waits.
+    began: Weak<()>,
+    load: Load,
+}
+
+/// What a payment takes from its payer's token account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) source: Address,
+    pub(super) amount: u64,
+    /// What would be left there, as far as the chain knows.
+    pub(super) left: u64,
+}
+
+/// A place in a flight, for as long as its caller waits. Who began it is told of success before all others.
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub(super) progress: watch::Receiver<Progress>,
+    began: Result<Arc<()>, Weak<()>>,
 }
 
 /// One of them, as its pilot holds it; it is over when this is dropped.
@@ -39,9 +64,11 @@ pub(super) struct Flight {
 /// A place in a flight.
 pub(super) enum Boarding {
     /// The caller flies it.
-    Pilot(Flight, watch::Receiver<Progress>),
+    Pilot(Flight, Seat),
     /// It is in the air.
-    Passenger(watch::Receiver<Progress>),
+    Passenger(Seat),
+    /// The payer's balance is promised to its payments in the air.
+    Overdrawn,
     /// As many are in the air as can be.
     Full,
 }
@@ -51,22 +78,28 @@ impl Flights {
         Self(Arc::new(Inner { open: Mutex::default(), landed: Notify::new(), most }))
     }
 
-    pub(super) fn board(&self, key: &PaymentKey) -> Boarding {
+    pub(super) fn board(&self, key: &PaymentKey, load: Load) -> Boarding {
         let mut open = self.0.open.lock();
-        match open.get(key) {
-            Some(progress) => Boarding::Passenger(progress.clone()),
-            None if open.len() >= self.0.most => Boarding::Full,
-            None => {
-                let (sender, receiver) = watch::channel(Progress::default());
-                open.insert(key.clone(), receiver.clone());
-                let flight = Flight { flights: self.clone(), key: key.clone(), progress: sender };
-                Boarding::Pilot(flight, receiver)
-            }
+        if let Some(open) = open.get(key) {
+            return Boarding::Passenger(open.seat());
         }
+        if open.len() >= self.0.most {
+            return Boarding::Full;
+        }
+        let theirs = open.values().filter(|open| open.load.source == load.source);
+        let promised = theirs.fold(0u64, |sum, open| sum.saturating_add(open.load.amount));
+        if promised > load.left {
+            return Boarding::Overdrawn;
+        }
+        let (sender, progress) = watch::channel(Progress::default());
+        let began = Arc::new(());
+        open.insert(key.clone(), Open { progress: progress.clone(), began: Arc::downgrade(&began), load });
+        let flight = Flight { flights: self.clone(), key: key.clone(), progress: sender };
+        Boarding::Pilot(flight, Seat { progress, began: Ok(began) })
     }
 
-    pub(super) fn find(&self, key: &PaymentKey) -> Option<watch::Receiver<Progress>> {
-        self.0.open.lock().get(key).cloned()
+    pub(super) fn find(&self, key: &PaymentKey) -> Option<Seat> {
+        self.0.open.lock().get(key).map(Open::seat)
     }
 
     /// Waits until none is open.
@@ -78,6 +111,24 @@ impl Flights {
             }
             landed.await;
         }
+    }
+}
+
+impl Open {
+    fn seat(&self) -> Seat {
+        Seat { progress: self.progress.clone(), began: Err(self.began.clone()) }
+    }
+}
+
+impl Seat {
+    /// A seat with nobody before it.
+    pub(super) fn alone(progress: watch::Receiver<Progress>) -> Self {
+        Self { progress, began: Err(Weak::new()) }
+    }
+
+    /// Whether someone else began the settlement and still waits for it.
+    pub(super) fn is_second(&self) -> bool {
+        self.began.as_ref().is_err_and(|began| began.strong_count() > 0)
     }
 }
 

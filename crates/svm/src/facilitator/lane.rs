@@ -12,6 +12,15 @@ use tollway_protocol::Network;
 
 use crate::keys::Key;
 
+/// How many bits of a transaction's number count; those above are a slot.
+const COUNT_BITS: u32 = 24;
+const COUNTS: u64 = (1 << COUNT_BITS) - 1;
+
+/// The slot at which the blockhash of the transaction with this number was known.
+pub(super) const fn known(number: u64) -> u64 {
+    number >> COUNT_BITS
+}
+
 /// A fee payer of this process.
 pub(super) struct Lane {
     pub(super) key: Key,
@@ -32,9 +41,11 @@ impl Lane {
         &self.name
     }
 
-    /// The next number; used or not, it never comes again.
-    pub(super) fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    /// The next number, for a transaction whose blockhash was known at `slot`; used or not, it never comes again. The
+    /// journal keeps it, so that whoever takes the transaction over knows the slot too: [`known`].
+    pub(super) fn number(&self, slot: u64) -> u64 {
+        let count = self.next.fetch_add(1, Ordering::Relaxed) & COUNTS;
+        (slot.min(u64::MAX >> (COUNT_BITS + 1)) << COUNT_BITS) | count
     }
 
     /// The lease, taken when it is asked for first.

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tollway_ledger::{Batch, JournalState, LedgerError, Record, SignedTransaction, Signing, fault};
+use tollway_ledger::{Batch, Holder, JournalState, LedgerError, Record, SignedTransaction, Signing, fault};
 use tollway_protocol::bind::{Bound, PaymentKey, Verified};
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Reason, Refusal};
 
 use crate::facilitator::cluster;
-use crate::facilitator::engine::Engine;
-use crate::facilitator::flight::{Boarding, Flight, Progress};
+use crate::facilitator::engine::{Engine, Tried};
+use crate::facilitator::flight::{Boarding, Flight, Load, Progress, Seat};
 use crate::facilitator::lane::Lane;
 use crate::facilitator::watch::Item;
-use crate::payload::SvmPayment;
+use crate::payload::{self, SvmPayment};
 
 /// How often a settlement of another process is looked at.
 const FOLLOW: Duration = Duration::from_millis(250);
@@ -38,30 +38,38 @@ impl Engine {
     pub(super) async fn settle(self: &Arc<Self>, payment: Bound, deadline: Duration) -> Outcome {
         let end = Instant::now() + deadline;
         fault::point("settle.parsed");
-        let key = payment.key().clone();
-        let outcome = match tokio::time::timeout_at(end, self.begin(&payment)).await {
-            Ok(Ok(progress)) => wait(progress, end).await,
-            Ok(Err(outcome)) => outcome,
+        let seat = match tokio::time::timeout_at(end, self.begin(&payment)).await {
+            Ok(Ok(seat)) => seat,
+            Ok(Err(outcome)) => return outcome,
             Err(_elapsed) => {
-                let flight = self.flights.find(&key);
-                pending(flight.and_then(|progress| progress.borrow().hash.clone()))
+                let flight = self.flights.find(payment.key());
+                return pending(flight.and_then(|seat| seat.progress.borrow().hash.clone()));
             }
         };
-        match outcome {
-            Outcome::Settled { transaction } => self.tell(&payment, transaction).await,
+        match wait(seat.progress.clone(), end).await {
+            Outcome::Settled { transaction } => self.tell(&payment, transaction, &seat, end).await,
             outcome => outcome,
         }
     }
 
-    /// That it is settled is told once: any number of callers may present one payment, and one was meant.
-    async fn tell(&self, payment: &Bound, transaction: String) -> Outcome {
+    /// That it is settled is told once: any number of callers may present one payment, and one was meant. Whoever began
+    /// the settlement and waits for it goes before those who came later, since by then anyone can read the payment.
+    async fn tell(&self, payment: &Bound, transaction: String, seat: &Seat, end: Instant) -> Outcome {
+        let twice = |transaction| {
+            let message = "this payment was settled before, and somebody was told so";
+            let refusal = payment.refuse(Reason::AlreadyUsed, message);
+            Outcome::NotSettled { refusal, transaction: Some(transaction) }
+        };
+        if seat.is_second() {
+            return twice(transaction);
+        }
+        // Nobody may be listening any more.
+        if Instant::now() >= end {
+            return pending(Some(transaction));
+        }
         match self.journal.tell(payment.key()).await {
             Ok(true) => Outcome::Settled { transaction },
-            Ok(false) => {
-                let message = "this payment was settled before, and somebody was told so";
-                let refusal = payment.refuse(Reason::AlreadyUsed, message);
-                Outcome::NotSettled { refusal, transaction: Some(transaction) }
-            }
+            Ok(false) => twice(transaction),
             Err(error) => {
                 tracing::error!(%error, "ledger");
                 pending(Some(transaction))
@@ -70,38 +78,48 @@ impl Engine {
     }
 
     /// Joins the payment's settlement or starts it; refuses what was never begun and can't be.
-    async fn begin(self: &Arc<Self>, payment: &Bound) -> Result<watch::Receiver<Progress>, Outcome> {
+    async fn begin(self: &Arc<Self>, payment: &Bound) -> Result<Seat, Outcome> {
         let refused = |refusal| Outcome::NotSettled { refusal, transaction: None };
         // Whoever can't sign for it learns nothing of it.
         self.examine(payment).map_err(refused)?;
-        if let Some(record) = self.recorded(payment).await? {
-            return Ok(self.follow(payment, &record));
+        if let Some(seat) = self.joined(payment).await? {
+            return Ok(seat);
         }
         self.not_suspended(payment).await?;
-        let verified = match self.verify(payment).await {
-            Ok(decoded) => decoded,
+        let tried = match self.verify(payment).await {
+            Ok(tried) => tried,
             // A parallel request's may be the very transaction that stands against it.
-            Err(refusal) => {
-                return match self.recorded(payment).await? {
-                    Some(record) => Ok(self.follow(payment, &record)),
-                    None => Err(refused(refusal)),
-                };
-            }
+            Err(refusal) => return self.joined(payment).await?.ok_or_else(|| refused(refusal)),
         };
         fault::point("settle.verified");
         let checked = payment.clone().at(Self::now()).map_err(refused)?;
-        match self.flights.board(payment.key()) {
-            Boarding::Passenger(progress) => Ok(progress),
+        let transfer = &tried.payment.transfer;
+        let load = Load { source: transfer.source, amount: transfer.amount, left: tried.left };
+        match self.flights.board(payment.key(), load) {
+            Boarding::Passenger(seat) => Ok(seat),
+            Boarding::Overdrawn => Err(refused(payment.refuse(
+                Reason::InsufficientBalance,
+                "the payer's balance is promised to its payments that are being settled",
+            ))),
             Boarding::Full => Err(refused(payment.refuse(
                 Reason::FacilitatorUnavailable,
                 "too many settlements are in progress: send it again later",
             ))),
-            Boarding::Pilot(flight, progress) => {
+            Boarding::Pilot(flight, seat) => {
                 let engine = self.clone();
-                tokio::spawn(async move { engine.fly(checked, verified, flight).await });
-                Ok(progress)
+                tokio::spawn(async move { engine.fly(checked, tried, flight).await });
+                Ok(seat)
             }
         }
+    }
+
+    /// A seat in the payment's settlement, if there is one.
+    async fn joined(self: &Arc<Self>, payment: &Bound) -> Result<Option<Seat>, Outcome> {
+        if let Some(seat) = self.flights.find(payment.key()) {
+            return Ok(Some(seat));
+        }
+        let record = self.recorded(payment).await?;
+        Ok(record.map(|record| Seat::alone(self.follow(payment, &record))))
     }
 
     async fn recorded(&self, payment: &Bound) -> Result<Option<Record>, Outcome> {
@@ -123,18 +141,18 @@ impl Engine {
 
     /// Waits for a settlement that is recorded, whoever works on it.
     fn follow(self: &Arc<Self>, payment: &Bound, record: &Record) -> watch::Receiver<Progress> {
-        self.flights.find(payment.key()).unwrap_or_else(|| self.follow_record(payment, record))
-    }
-
-    /// The same, past this process's own flight.
-    fn follow_record(self: &Arc<Self>, payment: &Bound, record: &Record) -> watch::Receiver<Progress> {
         let told = |payment: &Bound, record: &Record| Progress {
             hash: record.hash.clone(),
             outcome: ended(payment, record),
         };
         let (sender, progress) = watch::channel(told(payment, record));
-        let (engine, payment) = (self.clone(), payment.clone());
+        let (engine, payment, record) = (self.clone(), payment.clone(), record.clone());
         tokio::spawn(async move {
+            // Ours, and nobody has it in hand: its recording was not heard of.
+            let is_in_hand = engine.items.lock().contains_key(&record.key);
+            if record.holder == Holder::This && sender.borrow().outcome.is_none() && !is_in_hand {
+                engine.take_up(&record).await;
+            }
             let is_over = || sender.is_closed() || engine.is_draining.load(Ordering::SeqCst);
             while sender.borrow().outcome.is_none() && !is_over() {
                 tokio::time::sleep(FOLLOW).await;
@@ -146,21 +164,19 @@ impl Engine {
         progress
     }
 
-    /// Signs, records and sends, in this order; the watcher does the rest.
-    async fn fly(self: Arc<Self>, verified: Verified, payment: SvmPayment, flight: Flight) {
+    /// Signs and records; the watcher sends, and does the rest.
+    async fn fly(self: Arc<Self>, verified: Verified, tried: Tried, flight: Flight) {
         let bound = verified.clone().into_bound();
-        match self.take(verified, &payment).await {
+        match self.take(verified, &tried).await {
             Ok(Taken::Ours(transaction)) => {
                 fault::point("settle.signed");
                 flight.signed(&transaction.hash);
-                let Some(item) = Item::new(bound.key().clone(), &transaction, Some((flight, bound))) else {
-                    return;
-                };
-                self.launch(&transaction).await;
-                self.put_on_the_way(item);
+                if let Some(item) = Item::new(bound.key().clone(), &transaction, Some((flight, bound))) {
+                    self.send_first(item).await;
+                }
             }
             Ok(Taken::Theirs(record)) => {
-                let mut progress = self.follow_record(&bound, &record);
+                let mut progress = self.follow(&bound, &record);
                 let outcome = progress.wait_for(|progress| progress.outcome.is_some()).await;
                 if let Some(outcome) = outcome.ok().and_then(|progress| progress.outcome.clone()) {
                     flight.end(outcome);
@@ -171,7 +187,8 @@ impl Engine {
     }
 
     /// Records the signed transaction. The fee payer's signature leaves this function only when it is on the disk.
-    async fn take(&self, verified: Verified, payment: &SvmPayment) -> Result<Taken, Outcome> {
+    async fn take(&self, verified: Verified, tried: &Tried) -> Result<Taken, Outcome> {
+        let payment = &tried.payment;
         let lane = self.lane(&payment.transfer.fee_payer);
         let unavailable = |message: &str| {
             let refusal = verified.refuse(Reason::FacilitatorUnavailable, message);
@@ -183,7 +200,7 @@ impl Engine {
         let raw = raw.ok_or_else(|| unavailable("the transaction can't be signed"))?;
         let hash = solana_signature::Signature::from(signature).to_string();
         for _ in ["first", "with a new lease"] {
-            match self.sign(lane, &verified, payment, &hash, &raw).await {
+            match self.sign(lane, &verified, tried, &hash, &raw).await {
                 Ok(Signed::Done(transaction)) => return Ok(Taken::Ours(transaction)),
                 Ok(Signed::Lost) => {}
                 Ok(Signed::Other(Signing::Taken(records))) => {
@@ -214,14 +231,14 @@ impl Engine {
         &self,
         lane: &Lane,
         verified: &Verified,
-        payment: &SvmPayment,
+        Tried { payment, slot, .. }: &Tried,
         hash: &str,
         raw: &[u8],
     ) -> Result<Signed, LedgerError> {
         let Some(lease) = lane.lease(&*self.journal, self.network()).await? else { return Ok(Signed::Lost) };
         let transaction = SignedTransaction {
             signer: lane.name().to_owned(),
-            nonce: lane.number(),
+            nonce: lane.number(*slot),
             hash: hash.to_owned(),
             raw: raw.to_vec(),
         };
@@ -245,14 +262,15 @@ impl Engine {
     }
 
     /// Gives the nodes a transaction that is recorded. Whatever they answer, it may have left.
-    pub(super) async fn launch(&self, transaction: &SignedTransaction) {
+    pub(super) async fn launch(&self, transaction: &SignedTransaction, is_first: bool) {
         match cluster::send(&self.cluster.rpc, &transaction.raw).await {
-            Ok(_) => {
+            Ok(()) if is_first => {
                 fault::point("settle.sent");
                 if let Err(error) = self.journal.sent(self.network(), &transaction.hash).await {
                     tracing::warn!(%error, transaction = transaction.hash, "that it was sent is not recorded");
                 }
             }
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, transaction = transaction.hash, "no node took it yet");
             }
@@ -275,7 +293,7 @@ enum Signed {
 /// What no other payment may share with this one: its payer's memo, where the payer made it to be unique, as payers do
 /// for offers without a memo of the seller's. One payment signed twice, under two blockhashes, is then settled once.
 fn claim(payment: &Bound, decoded: &SvmPayment) -> Option<(PaymentKey, String)> {
-    if payment.offer().extra.get("memo").is_some() {
+    if payload::memo(payment.offer()).is_ok_and(|asked| asked.is_some()) {
         return None;
     }
     let [memo] = decoded.transfer.memos.as_slice() else { return None };

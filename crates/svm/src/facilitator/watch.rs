@@ -1,10 +1,12 @@
 //! The one task that follows all that is on its way: asks for every transaction in one call, records how they ended, and
 //! gives those that are in no block to the nodes again, the same bytes, until their blockhash is dead.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tollway_ledger::{Ending, LedgerError, Mined, Record, SignedTransaction};
 use tollway_protocol::bind::{Bound, PaymentKey};
@@ -15,6 +17,7 @@ use tollway_rpc::Source;
 use crate::facilitator::cluster::{self, Commitment, MOST_STATUSES, Status};
 use crate::facilitator::engine::Engine;
 use crate::facilitator::flight::Flight;
+use crate::facilitator::lane;
 use crate::layout::{Limits, Transfer};
 use crate::transaction::Transaction;
 
@@ -32,9 +35,10 @@ pub(super) struct Item {
     pub(super) blockhash: String,
     /// What it costs when it lands, in lamports.
     fee: u64,
-    /// The last height at which its blockhash can be used, or a later one; none as long as it was not asked for.
-    pub(super) dies: Option<u64>,
-    pub(super) sent: Instant,
+    /// A slot at which its blockhash was known.
+    pub(super) known: u64,
+    /// When it was given to the nodes last.
+    sent: Option<Instant>,
     flight: Option<(Flight, Bound)>,
 }
 
@@ -46,15 +50,15 @@ impl Item {
         flight: Option<(Flight, Bound)>,
     ) -> Option<Self> {
         let read = Transaction::read(transaction.raw.clone()).ok()?;
-        let any = Limits { compute_units: u32::MAX, compute_price: u64::MAX };
+        let any = Limits::NONE;
         let fee = Transfer::read(&read, &any).map_or(0, |transfer| transfer.fee_lamports());
         Some(Self {
             key,
             transaction: transaction.clone(),
             blockhash: solana_address::Address::new_from_array(read.blockhash).to_string(),
             fee,
-            dies: None,
-            sent: Instant::now(),
+            known: lane::known(transaction.nonce),
+            sent: None,
             flight,
         })
     }
@@ -73,6 +77,15 @@ impl Engine {
         self.items.lock().insert(item.key.clone(), item);
         self.wake.notify_one();
         self.start();
+    }
+
+    /// Sends a transaction that was just recorded, and follows it.
+    pub(super) async fn send_first(self: &Arc<Self>, mut item: Item) {
+        item.sent = Some(Instant::now());
+        let transaction = item.transaction.clone();
+        // On its way before it leaves, so that it is followed whatever becomes of this call.
+        self.put_on_the_way(item);
+        self.launch(&transaction, true).await;
     }
 
     /// Starts the task that watches, once.
@@ -119,7 +132,6 @@ impl Engine {
         match Item::new(record.key.clone(), transaction, None) {
             Some(item) => {
                 tracing::info!(payment = %record.key, transaction = transaction.hash, "taken up again");
-                self.launch(transaction).await;
                 self.put_on_the_way(item);
             }
             None => tracing::error!(payment = %record.key, "its recorded transaction can't be read"),
@@ -131,11 +143,12 @@ impl Engine {
             let items = self.items.lock();
             items.values().map(|item| (item.key.clone(), item.transaction.hash.clone())).collect()
         };
-        let (mut landed, mut absent) = (Vec::new(), Vec::new());
+        let (mut landed, mut absent, mut slot) = (Vec::new(), Vec::new(), 0);
         for part in asked.chunks(MOST_STATUSES) {
             let hashes: Vec<&str> = part.iter().map(|(_, hash)| hash.as_str()).collect();
-            let Ok(statuses) = cluster::statuses(&self.cluster.rpc, &hashes, false).await else { continue };
-            for ((key, _), status) in part.iter().zip(statuses) {
+            let Ok(found) = cluster::statuses(&self.cluster.rpc, &hashes, false).await else { continue };
+            slot = slot.max(found.slot);
+            for ((key, _), status) in part.iter().zip(found.all) {
                 match status {
                     None => absent.push(key.clone()),
                     Some(status) => landed.extend(self.landed(key, &status)),
@@ -144,7 +157,8 @@ impl Engine {
         }
         self.record(landed).await;
         if !absent.is_empty() {
-            self.urge(&absent).await;
+            self.urge(&absent);
+            self.bury(&absent, slot).await;
         }
     }
 
@@ -156,11 +170,12 @@ impl Engine {
         let items = self.items.lock();
         let item = items.get(key)?;
         let hash = item.transaction.hash.clone();
-        let reverted = status.err.as_ref().map(|_| key.clone()).into_iter().collect();
+        let reverted = if status.err.is_null() { Vec::new() } else { vec![key.clone()] };
         let mined = Mined { hash: hash.clone(), block: status.slot, fee_gwei: item.fee, reverted };
-        let ending = match &status.err {
-            None => Ending::Settled { hash, block: status.slot },
-            Some(error) => failed(&Reason::TransactionFailed, short(error), Some(hash)),
+        let ending = if status.err.is_null() {
+            Ending::Settled { hash, block: status.slot }
+        } else {
+            failed(short(&status.err), hash)
         };
         Some(Landed { key: key.clone(), mined: Some(mined), ending })
     }
@@ -199,24 +214,32 @@ impl Engine {
         }
     }
 
-    /// Sends again what is in no block, and finds out what can't land any more.
-    async fn urge(self: &Arc<Self>, absent: &[PaymentKey]) {
-        self.date(absent).await;
-        let again: Vec<SignedTransaction> = {
+    /// Gives the nodes what is in no block: at once what they were not given yet, then now and then.
+    fn urge(self: &Arc<Self>, absent: &[PaymentKey]) {
+        let due: Vec<(SignedTransaction, bool)> = {
             let mut items = self.items.lock();
-            let now = Instant::now();
-            let is_due = |item: &&mut Item| now.duration_since(item.sent) >= self.cluster.config.resend;
-            let due = items.values_mut().filter(is_due).filter(|item| absent.contains(&item.key));
-            due.map(|item| {
-                item.sent = now;
-                item.transaction.clone()
-            })
-            .collect()
+            let (now, every) = (Instant::now(), self.cluster.config.resend);
+            let mut due = Vec::new();
+            for key in absent {
+                let Some(item) = items.get_mut(key) else { continue };
+                if item.sent.is_none_or(|sent| now.duration_since(sent) >= every) {
+                    due.push((item.transaction.clone(), item.sent.is_none()));
+                    item.sent = Some(now);
+                }
+            }
+            due
         };
-        for part in again.chunks(MOST_AT_ONCE) {
-            futures_util::future::join_all(part.iter().map(|transaction| self.launch(transaction))).await;
+        if due.is_empty() {
+            return;
         }
-        self.bury(absent).await;
+        // In a task of its own: nodes that hang keep nobody from looking.
+        let engine = self.clone();
+        tokio::spawn(async move {
+            for part in due.chunks(MOST_AT_ONCE) {
+                let launch = part.iter().map(|(transaction, is_first)| engine.launch(transaction, *is_first));
+                futures_util::future::join_all(launch).await;
+            }
+        });
     }
 }
 
@@ -224,12 +247,14 @@ impl Landed {
     /// It is in no block and never will be.
     pub(super) fn never(key: PaymentKey, hash: String) -> Self {
         let message = "the transaction's blockhash died before any block took it: nothing was paid";
-        Self { key, mined: None, ending: failed(&Reason::Expired, message.to_owned(), Some(hash)) }
+        Self { key, mined: None, ending: failed(message.to_owned(), hash) }
     }
 }
 
-fn failed(reason: &Reason, message: String, hash: Option<String>) -> Ending {
-    Ending::Failed { reason: reason.code(Dialect::ExactSvm), message, hash }
+/// The transaction is named, and did not pay: sellers take this as the proof.
+fn failed(message: String, hash: String) -> Ending {
+    let reason = Reason::TransactionFailed.code(Dialect::ExactSvm);
+    Ending::Failed { reason, message, hash: Some(hash) }
 }
 
 fn short(error: &serde_json::Value) -> String {
@@ -249,26 +274,37 @@ fn outcome(payment: &Bound, ending: Ending) -> Outcome {
 async fn watch(engine: Weak<Engine>) {
     let (mut tended, mut read) = (Instant::now(), Instant::now());
     while let Some(engine) = engine.upgrade() {
-        if !engine.items.lock().is_empty() {
-            engine.look().await;
+        // A look that panics is a look less.
+        let look = AssertUnwindSafe(engine.watch_once(&mut tended, &mut read)).catch_unwind();
+        if look.await.is_err() {
+            tracing::error!("the watcher panicked; it goes on");
         }
-        if tended.elapsed() >= engine.cluster.config.housekeeping {
-            tended = Instant::now();
-            engine.take_over().await;
-            engine.finalize().await;
+        let poll = engine.cluster.config.poll;
+        if engine.items.lock().is_empty() {
+            let _ = tokio::time::timeout(engine.cluster.config.housekeeping, engine.wake.notified()).await;
+        }
+        // A slot, or the time that one takes; never at once, however many are announced.
+        tokio::time::sleep(poll / 4).await;
+        let _ = tokio::time::timeout(poll.saturating_sub(poll / 4), engine.slot.notified()).await;
+    }
+}
+
+impl Engine {
+    async fn watch_once(self: &Arc<Self>, tended: &mut Instant, read: &mut Instant) {
+        if !self.items.lock().is_empty() {
+            self.look().await;
+        }
+        if tended.elapsed() >= self.cluster.config.housekeeping {
+            *tended = Instant::now();
+            self.take_over().await;
+            self.finalize().await;
         }
         if read.elapsed() >= MINTS {
-            read = Instant::now();
-            if let Err(error) = engine.cluster.read_mints().await {
+            *read = Instant::now();
+            if let Err(error) = self.cluster.read_mints().await {
                 tracing::warn!(%error, "the mints can't be read again");
             }
         }
-        let idle = engine.items.lock().is_empty();
-        if idle {
-            let _ = tokio::time::timeout(engine.cluster.config.housekeeping, engine.wake.notified()).await;
-        }
-        // A slot, or the time that one takes.
-        let _ = tokio::time::timeout(engine.cluster.config.poll, engine.slot.notified()).await;
     }
 }
 

@@ -204,36 +204,53 @@ async fn fa24_the_day_s_fees_have_a_bound() {
     assert_eq!(world.earned(), 2 * AMOUNT);
 }
 
-#[tokio::test]
-async fn fa15_a_payer_that_takes_its_money_away_pays_nothing_and_is_told_the_transaction() {
-    let world = world();
-    // Both pass verification; the second finds the account empty.
+/// Two payments of all that the payer has.
+fn two_of_all(world: &World) -> (PaymentRequest, PaymentRequest) {
     let all = 1_000_000u64;
-    let draft = |memo: &str| {
-        let mut draft = world.draft_with(memo);
-        draft.calls[2].data[1..9].copy_from_slice(&all.to_le_bytes());
-        draft
-    };
     let mut offer = world.offer();
     offer["amount"] = all.to_string().into();
     let request = |memo: &str| {
-        let bytes = draft(memo).signed(&[&world.payer]);
+        let mut draft = world.draft_with(memo);
+        draft.calls[2].data[1..9].copy_from_slice(&all.to_le_bytes());
+        let bytes = draft.signed(&[&world.payer]);
         crate::common::request(&offer, &serde_json::json!({"transaction": crate::draft::base64(&bytes)}))
     };
-    let (a, b) = (request(&"a".repeat(32)), request(&"b".repeat(32)));
+    (request(&"a".repeat(32)), request(&"b".repeat(32)))
+}
+
+#[tokio::test]
+async fn fa15_a_payer_s_money_is_promised_once() {
+    let world = world();
+    let (a, b) = two_of_all(&world);
+    world.node.runs.store(false, Ordering::SeqCst);
+    let first = world.facilitator.settle(bind(&world.facilitator, &a).unwrap(), Duration::from_secs(1)).await;
+    assert!(matches!(first, Outcome::Pending { transaction: Some(_), .. }), "{first:?}");
+    let second = world.settle(&b).await;
+    let Outcome::NotSettled { refusal, transaction: None } = second else { panic!("{second:?}") };
+    assert!(matches!(refusal.reason, Reason::InsufficientBalance | Reason::SimulationFailed), "{refusal}");
+    world.node.runs.store(true, Ordering::SeqCst);
+    paid(&world.settle(&a).await);
+}
+
+#[tokio::test]
+async fn fa15_a_payer_that_takes_its_money_away_pays_nothing_and_is_told_the_transaction() {
+    let world = world();
+    let (a, b) = two_of_all(&world);
+    // Another facilitator, with a ledger of its own: both find the money there.
+    let other = facilitator(
+        vec![world.node.clone()],
+        vec![world.fee_payer.clone()],
+        Arc::new(SqliteLedger::memory().unwrap()),
+    );
     world.chain.hold();
     world.node.runs.store(false, Ordering::SeqCst);
-    let (one, other) = tokio::join!(
-        world.facilitator.settle(bind(&world.facilitator, &a).unwrap(), Duration::from_secs(1)),
-        world.facilitator.settle(bind(&world.facilitator, &b).unwrap(), Duration::from_secs(1)),
-    );
-    assert!(
-        matches!((&one, &other), (Outcome::Pending { .. }, Outcome::Pending { .. })),
-        "{one:?} {other:?}"
-    );
+    for (facilitator, request) in [(&world.facilitator, &a), (&other, &b)] {
+        let begun = facilitator.settle(bind(facilitator, request).unwrap(), Duration::from_secs(1)).await;
+        assert!(matches!(begun, Outcome::Pending { transaction: Some(_), .. }), "{begun:?}");
+    }
     world.chain.release();
     world.node.runs.store(true, Ordering::SeqCst);
-    let outcomes = [world.settle(&a).await, world.settle(&b).await];
+    let outcomes = [world.settle(&a).await, settle(&other, &b).await];
     let settled = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Settled { .. })).count();
     assert_eq!(settled, 1, "{outcomes:?}");
     let failed = outcomes.iter().find_map(|outcome| match outcome {
@@ -241,7 +258,75 @@ async fn fa15_a_payer_that_takes_its_money_away_pays_nothing_and_is_told_the_tra
         _ => None,
     });
     assert_eq!(failed, Some(&Reason::TransactionFailed));
-    assert_eq!(world.earned(), all);
+    assert_eq!(world.earned(), 1_000_000);
+}
+
+#[tokio::test]
+async fn fa22_a_node_that_lags_proves_nothing() {
+    let world = world();
+    // It says that it knows neither transactions nor blockhashes: as of a slot long ago.
+    let mut left = 40;
+    let lagging = bent(&world, move |method, answer| match method {
+        "getSignatureStatuses" if left > 0 => {
+            left -= 1;
+            answer["result"]["value"] = serde_json::json!([null]);
+            answer["result"]["context"]["slot"] = 100_000.into();
+        }
+        "isBlockhashValid" if left > 0 => {
+            answer["result"] = serde_json::json!({"context": {"slot": 1}, "value": false});
+        }
+        _ => {}
+    });
+    let outcome = settle(&lagging, &world.request(&world.draft())).await;
+    paid(&outcome);
+    assert_eq!(world.earned(), AMOUNT);
+}
+
+#[tokio::test]
+async fn fa21_a_settlement_is_not_taken_back_on_the_word_of_a_node_that_lags() {
+    let world = world();
+    let mut left = 0;
+    let (news, settled) = std::sync::mpsc::channel();
+    let lagging = bent(&world, move |method, answer| {
+        if settled.try_recv().is_ok() {
+            left = 10;
+        }
+        if method == "getSignatureStatuses" && left > 0 {
+            left -= 1;
+            answer["result"]["value"] = serde_json::json!([null]);
+            answer["result"]["context"]["slot"] = 1.into();
+        }
+    });
+    let request = world.request(&world.draft());
+    paid(&settle(&lagging, &request).await);
+    news.send(()).unwrap();
+    journal_says(&world, &request, |record| {
+        assert_eq!(record.state, JournalState::Settled);
+        record.is_final
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fa02_who_began_a_settlement_is_told_before_those_who_read_it_on_the_wire() {
+    let world = Arc::new(world());
+    let request = world.request(&world.draft());
+    world.node.runs.store(false, Ordering::SeqCst);
+    let (first_world, first_request) = (world.clone(), request.clone());
+    let first = tokio::spawn(async move { first_world.settle(&first_request).await });
+    journal_says(&world, &request, |record| record.hash.is_some()).await;
+    let strangers = (0..10).map(|_| {
+        let (world, request) = (world.clone(), request.clone());
+        tokio::spawn(async move { world.settle(&request).await })
+    });
+    let strangers: Vec<_> = strangers.collect();
+    tokio::task::yield_now().await;
+    world.node.runs.store(true, Ordering::SeqCst);
+    paid(&first.await.unwrap());
+    for stranger in strangers {
+        let outcome = stranger.await.unwrap();
+        assert!(matches!(&outcome, Outcome::NotSettled { transaction: Some(_), .. }), "{outcome:?}");
+    }
 }
 
 #[tokio::test]
@@ -275,14 +360,14 @@ async fn several_fee_payers_are_offered_in_turn_and_each_pays_for_its_own() {
     assert_ne!(offered[0], offered[1]);
     let mut draft = world.draft();
     draft.signers[0] = other.address();
-    draft.calls[1].data = price(1_000_000);
+    draft.calls[1].data = price(4_000_000);
     let mut offer = world.offer();
     offer["extra"]["feePayer"] = other.address().to_string().into();
     let bytes = draft.signed(&[&world.payer]);
     let request =
         crate::common::request(&offer, &serde_json::json!({"transaction": crate::draft::base64(&bytes)}));
     paid(&settle(&two, &request).await);
-    // A lamport for each of 40,000 compute units.
-    assert_eq!(world.chain.balance(other.address()), crate::common::RICH - 10_000 - 40_000);
+    // Four lamports for each of 40,000 compute units.
+    assert_eq!(world.chain.balance(other.address()), crate::common::RICH - 10_000 - 160_000);
     assert_eq!(world.chain.token_balance(USDC_DEVNET, world.seller), AMOUNT);
 }

@@ -110,7 +110,7 @@ async fn i05_what_never_lands_is_pending_until_its_blockhash_is_dead_and_then_fa
     assert!(matches!(early, Outcome::Pending { transaction: Some(_), .. }), "{early:?}");
     // The chain makes a slot at each look: the blockhash dies while this waits.
     let late = world.settle(&request).await;
-    assert_eq!(*refused(&late), Reason::Expired, "{late:?}");
+    assert_eq!(*refused(&late), Reason::TransactionFailed, "{late:?}");
     assert_eq!(transaction(&late), transaction(&early));
     assert_eq!(world.earned(), 0);
 }
