@@ -138,7 +138,8 @@ fn e2e() -> Result<()> {
     let binary = shell::target().join("debug").join(format!("tollway{}", std::env::consts::EXE_SUFFIX));
     let mut node = shell::command("node");
     node.args(["--test", "--test-concurrency=2"]);
-    node.args(["e2e/peers.test.mjs", "e2e/permit2.test.mjs", "e2e/svm-chain.test.mjs"]);
+    let suites = ["peers", "permit2", "svm-chain", "svm-peers", "svm-facilitators"];
+    node.args(suites.map(|suite| format!("e2e/{suite}.test.mjs")));
     node.env("TOLLWAY_BIN", binary);
     shell::run(&mut node)
 }

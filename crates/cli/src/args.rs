@@ -25,16 +25,16 @@ use crate::wallet::{self, WalletArgs};
 Payments for HTTP 402: sell, pay and facilitate x402 from one binary.
 
 Start with:
-  tollway demo                      see one payment, step by step, on a chain inside the process
-  tollway dev                       keep chain, facilitator and a paid API running, to build on
-  tollway wallet new                make a key to pay with
+  tollway demo                      see a payment on Base and one on Solana, step by step, in this process
+  tollway dev                       keep chains, facilitator and a paid API running, to build on
+  tollway wallet new                make keys to pay with
   tollway pay --dry-run URL         see what a URL costs
   tollway pay URL                   buy it
   tollway facilitator --config F    verify and settle payments for sellers
   tollway ledger export --config F  list what was settled, for bookkeeping
 
 Keys and passphrases come from the environment, a file or a prompt, never from the command line.
-What must not be lost (journal, keystore) is under $TOLLWAY_HOME, by default
+What must not be lost (journal, keystores) is under $TOLLWAY_HOME, by default
 ~/.local/state/tollway."
 )]
 pub(crate) struct Cli {

@@ -1,7 +1,7 @@
 //! Where Tollway keeps what it must not lose.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
 
@@ -29,6 +29,13 @@ pub(crate) fn journal() -> Result<PathBuf, Failure> {
 /// The keystore.
 pub(crate) fn keystore() -> Result<PathBuf, Failure> {
     Ok(directory()?.join("keystore"))
+}
+
+/// The keystore of Solana's account, beside that of the account on EVM networks: its name with `-solana` after it.
+pub(crate) fn solana_beside(keystore: &Path) -> PathBuf {
+    let mut name = keystore.as_os_str().to_owned();
+    name.push("-solana");
+    name.into()
 }
 
 #[cfg(test)]

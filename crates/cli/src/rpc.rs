@@ -9,6 +9,13 @@ use serde_json::{Value, json};
 use tollway_devnet::evm::JsonRpc;
 use tollway_evm::abi::Eip3009;
 
+/// The nodes that are asked on Solana's clusters when no other is named.
+pub(crate) const PUBLIC_SOLANA: [(&str, &str); 3] = [
+    ("solana", "https://api.mainnet-beta.solana.com"),
+    ("solana-devnet", "https://api.devnet.solana.com"),
+    ("solana-testnet", "https://api.testnet.solana.com"),
+];
+
 /// A node's client. Its URL is in no error and no log: it may hold a key.
 #[derive(Clone)]
 pub(crate) struct Rpc {

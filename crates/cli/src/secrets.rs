@@ -5,11 +5,14 @@ use std::path::Path;
 
 use tollway_evm::keys::Key;
 use tollway_protocol::Secret;
+use tollway_svm::keys as solana;
 
 use crate::exit::{Doing as _, Exit, Failure};
 
 /// The variable that holds a private key.
 pub(crate) const PRIVATE_KEY: &str = "TOLLWAY_PRIVATE_KEY";
+/// The variable that holds a private key of Solana's.
+pub(crate) const SOLANA_KEY: &str = "TOLLWAY_SOLANA_KEY";
 /// The variable that holds the keystore's passphrase.
 pub(crate) const PASSPHRASE: &str = "TOLLWAY_PASSPHRASE";
 
@@ -47,13 +50,41 @@ pub(crate) fn key_from_env() -> Result<Option<Key>, Failure> {
     Key::from_hex(&text).map(Some).doing(|| PRIVATE_KEY.to_owned())
 }
 
-/// Opens a keystore with the passphrase from the environment or a prompt.
-pub(crate) fn open(path: &Path) -> Result<Key, Failure> {
-    let passphrase = passphrase(&format!("Passphrase of {}: ", path.display()))?;
-    Key::open(path, &passphrase).map_err(|error| {
-        Failure::general(error.to_string())
-            .todo(format!("check the passphrase ({PASSPHRASE}, or the prompt)"))
-    })
+/// A key of Solana's: base58, as wallets export it, or the text of a key file of Solana's command line.
+pub(crate) fn solana_key(text: &Secret<String>) -> Result<solana::Key, solana::KeyError> {
+    let is_file = text.expose().trim_start().starts_with('[');
+    if is_file { solana::Key::from_json(text) } else { solana::Key::from_base58(text) }
+}
+
+/// The key in `TOLLWAY_SOLANA_KEY`, or in the file that `TOLLWAY_SOLANA_KEY_FILE` names, if there is one.
+pub(crate) fn solana_key_from_env() -> Result<Option<solana::Key>, Failure> {
+    let Some(text) = variable_or_file(SOLANA_KEY)? else { return Ok(None) };
+    solana_key(&text).map(Some).doing(|| SOLANA_KEY.to_owned())
+}
+
+/// A new key for Solana, and its secret in base58, as wallets take it.
+pub(crate) fn fresh_solana() -> Result<(solana::Key, Secret<String>), Failure> {
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|error| Failure::general(format!("no random numbers: {error}")))?;
+    let seed = Secret::new(seed);
+    let key = solana::Key::from_seed(&seed);
+    let both = Secret::new([seed.expose().as_slice(), key.address().as_ref()].concat());
+    let text = bs58::encode(both.expose()).into_string();
+    Ok((key, Secret::new(text)))
+}
+
+/// Opens a keystore.
+pub(crate) fn open(path: &Path, passphrase: &Secret<String>) -> Result<Key, Failure> {
+    Key::open(path, passphrase).map_err(|error| unopened(&error))
+}
+
+/// Opens a keystore that has Solana's key in it.
+pub(crate) fn open_solana(path: &Path, passphrase: &Secret<String>) -> Result<solana::Key, Failure> {
+    solana::Key::open(path, passphrase).map_err(|error| unopened(&error))
+}
+
+fn unopened(error: &dyn std::error::Error) -> Failure {
+    Failure::general(error.to_string()).todo(format!("check the passphrase ({PASSPHRASE}, or the prompt)"))
 }
 
 /// The passphrase of an existing keystore.

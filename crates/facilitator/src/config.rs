@@ -21,6 +21,7 @@
 mod check;
 mod env;
 mod error;
+mod evm;
 mod keys;
 mod ledger;
 mod limits;
@@ -28,6 +29,8 @@ mod network;
 mod rpc;
 mod rules;
 mod settling;
+mod signer;
+mod solana;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,13 +38,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 
 pub use error::{ConfigError, Problems};
+pub use evm::{EvmConfig, Gas};
 pub use keys::{KeyConfig, KeyHash, KeySource};
 pub use ledger::Ledger;
 pub use limits::Limits;
-pub use network::{Asset, Gas, NetworkConfig, Signer};
+pub use network::{Asset, ChainConfig, NetworkConfig};
 pub use rpc::Rpc;
 pub use rules::{ProxyConfig, RuleConfig};
 pub use settling::{AgreeAbove, Finality};
+pub use signer::Signer;
+pub use solana::{Commitment, Fees, SolanaConfig};
 
 use crate::screen::Lists;
 
@@ -118,6 +124,8 @@ impl Config {
     /// | `TOLLWAY_LIMITS_SETTLE_SECONDS` | `limits.settle_seconds` |
     /// | `TOLLWAY_NETWORK_EIP155_84532_RPC` | `rpc` of the network `eip155:84532` |
     /// | `TOLLWAY_NETWORK_EIP155_84532_GAS_MAX_FEE_GWEI` | `gas.max_fee_gwei` of that network |
+    /// | `TOLLWAY_NETWORK_SOLANA_DEVNET_RPC` | `rpc` of `solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1`, which is named by either |
+    /// | `TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_COMPUTE_PRICE` | `fees.compute_price` of that network |
     ///
     /// Several nodes in `…_RPC` are separated by spaces. Networks, signers, assets, factories, API keys and lists are
     /// the file's alone; keys by `key_env` are filled in. Returns the names under

@@ -3,20 +3,19 @@
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use serde_json::{Value, json};
-use tollway_evm::ExactPayer;
-use tollway_evm::keys::Key;
 use tollway_payer::journal::Outcome;
-use tollway_payer::{Asked, InFlight, Journal, Payer, Policy, Purchase, Receipt, Told, Wallet};
+use tollway_payer::{Asked, InFlight, Journal, Payer, Policy, Purchase, Receipt, Told};
 use tollway_protocol::door::Amount;
 use tollway_protocol::header::{self, PAYMENT_REQUIRED, PAYMENT_RESPONSE};
 use tollway_protocol::money::Money;
-use tollway_protocol::{NetworkPattern, Offer, Settlement};
+use tollway_protocol::{NetworkPattern, Settlement};
 use url::Url;
 
 use super::observed::Notes;
+use super::side::Side;
 use super::tell::{Teller, short};
 use crate::exit::{Doing as _, Failure};
-use crate::stack::{Net, Shop};
+use crate::stack::Shop;
 
 /// The most that the demo's payer would pay.
 const CAP: &str = "$0.05";
@@ -30,18 +29,15 @@ pub(super) struct Bought {
 /// Buys the weather, telling each step.
 pub(super) async fn weather(
     teller: &Teller,
-    net: &Net,
+    side: &Side,
     shop: &Shop,
     notes: &Notes,
-    key: Key,
 ) -> Result<Bought, Failure> {
     let url = Url::parse(&format!("{}/weather", shop.url))?;
     let client = reqwest::Client::new();
-    let network = NetworkPattern::new(net.network.as_str())?;
+    let network = NetworkPattern::new(side.network().as_str())?;
     let policy = Policy::default().cap(&Money::new(CAP)?)?.networks([network.clone()]);
-    let payer = Payer::builder(Wallet::new().with(ExactPayer::new(key)), Journal::temporary()?)
-        .policy(policy)
-        .build()?;
+    let payer = Payer::builder(side.wallet()?, Journal::temporary()?).policy(policy).build()?;
 
     let unpaid = client.get(url.clone()).send().await?;
     let asked = ask(teller, &url, &unpaid)?;
@@ -62,12 +58,7 @@ pub(super) async fn weather(
 
     let flight = payer.prepare(&asked, &purchase).await?;
     let payment = decoded(flight.header().1.as_bytes(), flight.header().0)?;
-    teller.step(
-        3,
-        "sign",
-        "The payer signs one transfer, for this amount, to this account, for one minute; no transaction, no gas",
-        &typed_data(&plan.offer, &payment),
-    )?;
+    teller.step(3, "sign", side.signing(), &side.signed(&plan.offer, &payment)?)?;
     let (name, value) = flight.header();
     teller.step(
         4,
@@ -82,8 +73,8 @@ pub(super) async fn weather(
     let response = client.get(url).header(name, value).send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body: Value = response.json().await?;
-    let told = Told::read(status, &headers, b"", &net.network);
-    facilitator(teller, net, notes, told.receipt.settlement()).await?;
+    let told = Told::read(status, &headers, b"", side.network());
+    facilitator(teller, side, notes, told.receipt.settlement()).await?;
     answer(teller, status, &headers, &body)?;
     finish(flight, status, &told.receipt).await?;
     Ok(Bought { price: plan.offer.amount })
@@ -92,30 +83,23 @@ pub(super) async fn weather(
 /// The facilitator's part, as it saw it and as the chain has it.
 async fn facilitator(
     teller: &Teller,
-    net: &Net,
+    side: &Side,
     notes: &Notes,
     settlement: Option<&Settlement>,
 ) -> Result<(), Failure> {
     let hash = settlement.and_then(|settlement| settlement.transaction.clone());
-    let receipt: Value = net.rpc.ask("eth_getTransactionReceipt", json!([hash])).await?;
-    let number = |member: &str| {
-        let text = receipt.get(member).and_then(Value::as_str)?;
-        u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
-    };
     let noted = |what: &str, member: &str| {
         notes.latest(what).and_then(|note| note.get(member).cloned()).unwrap_or_default()
     };
-    let seen = [
+    let mut seen = vec![
         ("isValid", noted("verify", "isValid")),
         ("rpcRoundTrips", noted("verify", "rpcRoundTrips")),
         ("verifyMilliseconds", noted("verify", "milliseconds")),
         ("settled", noted("settle", "success")),
         ("settleMilliseconds", noted("settle", "milliseconds")),
         ("transaction", json!(hash)),
-        ("block", json!(number("blockNumber"))),
-        ("gasUsed", json!(number("gasUsed"))),
-        ("gasPaidBy", receipt.get("from").cloned().unwrap_or_default()),
     ];
+    seen.extend(side.landed(hash.as_deref()).await?);
     let says = "The facilitator verifies before the API runs, and settles after it has answered";
     Ok(teller.step(5, "settle", says, &seen)?)
 }
@@ -157,24 +141,6 @@ async fn finish(flight: InFlight, status: StatusCode, receipt: &Receipt) -> Resu
         }
         _ => Err(Failure::general(format!("the payment was answered with {status} and no settlement"))),
     }
-}
-
-/// What the wallet was asked to sign, as wallets show it.
-fn typed_data(offer: &Offer, payment: &Value) -> [(&'static str, Value); 4] {
-    let payload = payment.get("payload").cloned().unwrap_or_default();
-    let member = |name: &str| payload.get(name).cloned().unwrap_or_default();
-    let domain = json!({
-        "name": offer.extra.get("name"),
-        "version": offer.extra.get("version"),
-        "chainId": offer.network.chain_id(),
-        "verifyingContract": offer.asset,
-    });
-    [
-        ("primaryType", json!("TransferWithAuthorization")),
-        ("domain", domain),
-        ("message", member("authorization")),
-        ("signature", short(&member("signature"))),
-    ]
 }
 
 /// The JSON in a header, as it is on the wire.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tollway_evm::ExactFacilitator;
 use tollway_protocol::bind::{Bound, Effects, Presented, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::{FacilitatorScheme, NotReady, Outcome};
@@ -28,14 +27,32 @@ impl Notes {
     }
 }
 
-/// [`ExactFacilitator`], observed.
-pub(super) struct Observed {
-    inner: ExactFacilitator,
+/// A mechanism that counts how often it asks its nodes.
+pub(super) trait Counting: FacilitatorScheme {
+    /// Round trips so far.
+    fn trips(&self) -> u64;
+}
+
+impl Counting for tollway_evm::ExactFacilitator {
+    fn trips(&self) -> u64 {
+        self.chain().rpc_trips()
+    }
+}
+
+impl Counting for tollway_svm::ExactFacilitator {
+    fn trips(&self) -> u64 {
+        self.round_trips()
+    }
+}
+
+/// A mechanism, observed.
+pub(super) struct Observed<M> {
+    inner: M,
     notes: Notes,
 }
 
-impl Observed {
-    pub(super) fn new(inner: ExactFacilitator, notes: Notes) -> Self {
+impl<M: Counting> Observed<M> {
+    pub(super) fn new(inner: M, notes: Notes) -> Self {
         Self { inner, notes }
     }
 }
@@ -45,7 +62,7 @@ fn milliseconds(started: Instant) -> u64 {
 }
 
 #[async_trait]
-impl FacilitatorScheme for Observed {
+impl<M: Counting> FacilitatorScheme for Observed<M> {
     fn kind(&self) -> Kind {
         self.inner.kind()
     }
@@ -71,9 +88,9 @@ impl FacilitatorScheme for Observed {
     }
 
     async fn verify(&self, payment: &Verified) -> Result<(), Refusal> {
-        let (started, trips) = (Instant::now(), self.inner.chain().rpc_trips());
+        let (started, trips) = (Instant::now(), self.inner.trips());
         let verdict = self.inner.verify(payment).await;
-        let trips = self.inner.chain().rpc_trips().saturating_sub(trips);
+        let trips = self.inner.trips().saturating_sub(trips);
         let valid = verdict.is_ok();
         self.notes.add(
             "verify",

@@ -3,21 +3,23 @@
 use std::io;
 
 use serde_json::{Map, Value, json};
+use tollway_protocol::Network;
 
 use crate::screen::{self, Paint};
 
-/// Says what happens.
+/// Says what happens on one network.
 pub(super) struct Teller {
     json: bool,
     paint: Paint,
+    network: Network,
 }
 
 impl Teller {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json, paint: Paint::for_stdout() }
+    pub(super) fn new(json: bool, network: Network) -> Self {
+        Self { json, paint: Paint::for_stdout(), network }
     }
 
-    /// The first line; programs don't need it.
+    /// The line before the first step; programs don't need it.
     pub(super) fn opening(&self, text: &str) -> io::Result<()> {
         if self.json { Ok(()) } else { screen::line(&self.paint.bold(text)) }
     }
@@ -27,7 +29,8 @@ impl Teller {
         if self.json {
             let seen: Map<String, Value> =
                 seen.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            let line = json!({ "step": number, "name": name, "says": says, "seen": seen });
+            let line =
+                json!({ "step": number, "name": name, "says": says, "network": self.network, "seen": seen });
             return screen::line(&line.to_string());
         }
         let heading = format!("\n{} {}", self.paint.cyan(&format!("{number}.")), self.paint.bold(says));

@@ -3,30 +3,44 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_primitives::Address;
 use axum::Router;
 use tollway_evm::ExactFacilitator;
-use tollway_evm::keys::Key;
 use tollway_facilitator::api::Keys;
-use tollway_facilitator::config::{KeyConfig, ProxyConfig};
+use tollway_facilitator::config::{ChainConfig, KeyConfig, NetworkConfig, ProxyConfig};
 use tollway_facilitator::{Api, Config, Registry};
 use tollway_ledger::Ledger;
 
 use super::lookup::Lookup;
-use super::networks;
-use crate::exit::Failure;
+use super::{networks, solana};
+use crate::exit::{Doing as _, Failure};
+
+/// `exact` on one network, of whichever kind.
+pub(crate) enum Mechanism {
+    /// On an EVM network.
+    Evm(Box<ExactFacilitator>),
+    /// On a Solana cluster.
+    Solana(tollway_svm::ExactFacilitator),
+}
 
 /// Opens every key and prepares every network, without I/O to anyone. Returns each network's signers.
-pub(super) fn check(config: &Config) -> Result<Vec<Vec<Address>>, Failure> {
+pub(super) fn check(config: &Config) -> Result<Vec<Vec<String>>, Failure> {
     let directory =
         config.ledger.path().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         return Err(Failure::general(format!("ledger: there is no directory {}", directory.display()))
             .todo("create it, on a disk that is backed up"));
     }
-    let signers = |network| -> Result<Vec<Address>, Failure> {
-        networks::chain(network, config.limits.settlements)?;
-        Ok(networks::keys(network)?.iter().map(Key::address).collect())
+    let signers = |network: &NetworkConfig| -> Result<Vec<String>, Failure> {
+        match &network.chain {
+            ChainConfig::Evm(told) => {
+                networks::chain(network, told, config.limits.settlements)?;
+                Ok(networks::keys(network)?.iter().map(|key| key.address().to_string()).collect())
+            }
+            ChainConfig::Solana(told) => {
+                solana::cluster(network, told, config.limits.settlements)?;
+                Ok(solana::keys(network)?.iter().map(|key| key.address().to_string()).collect())
+            }
+        }
     };
     config.networks.iter().map(signers).collect()
 }
@@ -38,21 +52,34 @@ pub(super) fn registry(config: &Config, ledger: &Arc<dyn Ledger>) -> Result<Regi
     if !lists.is_empty() {
         registry = registry.policy(Arc::new(lists));
     }
-    for exact in mechanisms(config, ledger)? {
-        exact.keep_auditing();
-        registry = registry.mechanism(Arc::new(exact.upto())).mechanism(Arc::new(exact));
+    for mechanism in mechanisms(config, ledger)? {
+        registry = match mechanism {
+            Mechanism::Evm(exact) => {
+                exact.keep_auditing();
+                registry.mechanism(Arc::new(exact.upto())).mechanism(Arc::new(*exact))
+            }
+            Mechanism::Solana(exact) => registry.mechanism(Arc::new(exact)),
+        };
     }
     Ok(registry.build()?)
 }
 
 /// Each network's `exact`, over one ledger.
-pub(super) fn mechanisms(
-    config: &Config,
-    ledger: &Arc<dyn Ledger>,
-) -> Result<Vec<ExactFacilitator>, Failure> {
-    let mechanism = |network| -> Result<ExactFacilitator, Failure> {
-        let chain = networks::chain(network, config.limits.settlements)?;
-        Ok(ExactFacilitator::with_keys(chain, networks::keys(network)?, ledger.clone()))
+pub(super) fn mechanisms(config: &Config, ledger: &Arc<dyn Ledger>) -> Result<Vec<Mechanism>, Failure> {
+    let mechanism = |network: &NetworkConfig| -> Result<Mechanism, Failure> {
+        match &network.chain {
+            ChainConfig::Evm(told) => {
+                let chain = networks::chain(network, told, config.limits.settlements)?;
+                let keys = networks::keys(network)?;
+                Ok(Mechanism::Evm(Box::new(ExactFacilitator::with_keys(chain, keys, ledger.clone()))))
+            }
+            ChainConfig::Solana(told) => {
+                let cluster = solana::cluster(network, told, config.limits.settlements)?;
+                let exact =
+                    tollway_svm::ExactFacilitator::new(cluster, solana::keys(network)?, ledger.clone());
+                exact.map(Mechanism::Solana).doing(|| network.id.to_string())
+            }
+        }
     };
     config.networks.iter().map(mechanism).collect()
 }

@@ -6,6 +6,7 @@ mod lookup;
 mod networks;
 mod place;
 mod probe;
+mod solana;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tollway_evm::ExactFacilitator;
 use tollway_facilitator::config::{self, ConfigError, KeyHash, KeySource};
 use tollway_facilitator::{Config, Registry, Server, meter};
 use tollway_ledger::Ledger;
 
+pub(crate) use self::build::Mechanism;
 use self::key::KeyArgs;
 use self::probe::ProbeArgs;
 use crate::exit::{Doing as _, Exit, Failure};
@@ -28,8 +29,15 @@ use crate::stack::{self, Service};
 use crate::{secrets, traces};
 
 /// Variables that are other parts' of this program.
-const OTHERS: [&str; 5] =
-    ["TOLLWAY_HOME", "TOLLWAY_PRIVATE_KEY", "TOLLWAY_PASSPHRASE", "TOLLWAY_CRASH", "TOLLWAY_BIN"];
+const OTHERS: [&str; 7] = [
+    "TOLLWAY_HOME",
+    "TOLLWAY_PRIVATE_KEY",
+    "TOLLWAY_SOLANA_KEY",
+    "TOLLWAY_SOLANA_KEY_FILE",
+    "TOLLWAY_PASSPHRASE",
+    "TOLLWAY_CRASH",
+    "TOLLWAY_BIN",
+];
 
 /// Verifies and settles payments for sellers.
 #[derive(Debug, Args)]
@@ -47,6 +55,9 @@ A small configuration:
   id = \"eip155:84532\"
   rpc = \"$BASE_SEPOLIA_RPC\"
   signer = { key_env = \"FACILITATOR_KEY\" }
+  [[network]]
+  id = \"solana-devnet\"
+  rpc = \"https://api.devnet.solana.com\"          # the fee payer's key is in TOLLWAY_SOLANA_KEY
 
 Examples:
   tollway facilitator --config facilitator.toml --check
@@ -100,7 +111,6 @@ fn check(path: &Path, config: &Config) -> Result<Exit, Failure> {
     screen::line(&format!("{}: good", path.display()))?;
     for (network, signers) in networks {
         let nodes: Vec<String> = network.rpc.iter().map(ToString::to_string).collect();
-        let signers: Vec<String> = signers.iter().map(ToString::to_string).collect();
         let (nodes, signers) = (nodes.join(", "), signers.join(", "));
         screen::line(&format!("  {} through {nodes}, gas paid by {signers}", network.id))?;
     }
@@ -184,7 +194,7 @@ pub(crate) async fn ledger_of(
 }
 
 /// The ledger and the mechanisms of the facilitator with this configuration.
-pub(crate) async fn opened(path: &Path) -> Result<(Arc<dyn Ledger>, Vec<ExactFacilitator>), Failure> {
+pub(crate) async fn opened(path: &Path) -> Result<(Arc<dyn Ledger>, Vec<Mechanism>), Failure> {
     let config = read(path)?;
     let ledger = stack::open_existing(&config.ledger).await?;
     let mechanisms = build::mechanisms(&config, &ledger)?;

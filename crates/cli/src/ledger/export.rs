@@ -20,7 +20,8 @@ const PAGE: u32 = 500;
 One row for each payment: who paid whom, for what, when, in which transaction, what the gas cost, and
 what it was worth at the offer's price (known stablecoins count as the dollar that they stand for).
 
-Amounts are exact decimals. Times are seconds since 1970, and the same in RFC 3339.")]
+Amounts are exact decimals. Gas is in billionths of the network's coin: gwei, and lamports on
+Solana. Times are seconds since 1970, and the same in RFC 3339.")]
 pub(super) struct ExportArgs {
     #[command(flatten)]
     place: Place,

@@ -12,8 +12,9 @@ use url::Url;
 #[command(long_about = "\
 Requests a URL like curl, and pays if the answer is 402 and the policy allows it.
 
-The body goes to stdout, what was paid to stderr. What is not x402 passes through. The key is in
-TOLLWAY_PRIVATE_KEY or in a keystore (see `tollway wallet`). At most $1 is paid unless --max says
+The body goes to stdout, what was paid to stderr. What is not x402 passes through. The keys are in
+TOLLWAY_PRIVATE_KEY (EVM networks) and TOLLWAY_SOLANA_KEY, or else in keystores (see `tollway
+wallet`). At most $1 is paid unless --max says
 otherwise, once per call, to the account that this site was first paid at, with https only.
 
 Every payment is in the journal before it is sent. If a call ends with 5, run the same command
@@ -42,14 +43,15 @@ pub(crate) struct PayArgs {
     /// The most that may be paid in 24 hours, with all that the journal has.
     #[arg(long, value_name = "AMOUNT", value_parser = Money::new)]
     pub(super) budget: Option<Money>,
-    /// Pay only on this network, such as base or eip155:8453; may be given again.
+    /// Pay only on this network, such as base, eip155:8453 or solana:*; may be given again.
     #[arg(long, value_name = "NETWORK", value_parser = NetworkPattern::new)]
     pub(super) network: Vec<NetworkPattern>,
     /// Pay this account, though the site was paid at another before.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) pay_to: Option<String>,
     /// A node of a network, as base=https://…; may be given again. With it Permit2 is permitted what a payment needs, and
-    /// no more, where the seller's facilitator sponsors that.
+    /// no more, where the seller's facilitator sponsors that. On Solana a node is asked for a recent blockhash: a public
+    /// one unless given here.
     #[arg(long, value_name = "NETWORK=URL", value_parser = node)]
     pub(super) rpc: Vec<(Network, Url)>,
     /// Approve Permit2 for all of a token and for good, where the token takes no permits and the seller's facilitator
@@ -65,7 +67,8 @@ pub(crate) struct PayArgs {
     /// Report as a JSON line.
     #[arg(long)]
     pub(super) json: bool,
-    /// The encrypted key; otherwise TOLLWAY_PRIVATE_KEY, or $TOLLWAY_HOME/keystore.
+    /// The encrypted key, and beside it FILE-solana; otherwise TOLLWAY_PRIVATE_KEY and TOLLWAY_SOLANA_KEY, or
+    /// $TOLLWAY_HOME/keystore.
     #[arg(long, value_name = "FILE")]
     pub(super) keystore: Option<PathBuf>,
     /// Where payments are remembered; otherwise $TOLLWAY_HOME/journal.
@@ -89,8 +92,8 @@ pub(crate) struct PayArgs {
 fn node(text: &str) -> Result<(Network, Url), String> {
     let (network, url) = text.split_once('=').ok_or("expected NETWORK=URL")?;
     let network = Network::any(network).map_err(|error| error.to_string())?;
-    if network.chain_id().is_none() {
-        return Err(format!("{network} is no EVM network"));
+    if network.chain_id().is_none() && !tollway_svm::is_solana(&network) {
+        return Err(format!("{network} is neither an EVM network nor Solana's"));
     }
     let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     Ok((network, url.ok_or("expected an http or https URL after the network")?))

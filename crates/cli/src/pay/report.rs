@@ -1,11 +1,11 @@
 //! What was paid, or would be: for people on stderr, and as JSON lines.
 
-use alloy_primitives::Address;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tollway_payer::journal::Live;
 use tollway_payer::{Plan, Preview, Purchased, Receipt};
 
+use super::accounts::Accounts;
 use crate::exit::{Exit, Failure};
 use crate::screen;
 
@@ -61,14 +61,17 @@ fn receipt_text(purchased: &Purchased) -> String {
 }
 
 /// Shows a dry run's finding, on stdout.
-pub(super) fn preview(preview: &Preview, payer: Option<Address>, json: bool) -> Result<Exit, Failure> {
+pub(super) fn preview(preview: &Preview, accounts: &Accounts, json: bool) -> Result<Exit, Failure> {
     match preview {
         Preview::Free(status) => show(
             json,
             &json!({ "would": "nothing", "status": status.as_u16() }),
             &format!("nothing to pay: the answer is {status}"),
         ),
-        Preview::Pay(plan) => show(json, &plan_json(plan, payer), &plan_text(plan, payer)),
+        Preview::Pay(plan) => {
+            let payer = accounts.name(&plan.payer);
+            show(json, &plan_json(plan, payer.as_deref()), &plan_text(plan, payer.as_deref()))
+        }
         Preview::Resend(live) => show(json, &resend_json(live), &resend_text(live)),
         _ => Err(Failure::general("this dry run's finding is not known here")),
     }
@@ -84,7 +87,7 @@ fn rejections(plan: &Plan) -> Vec<String> {
     plan.rejected.iter().map(ToString::to_string).collect()
 }
 
-fn plan_json(plan: &Plan, payer: Option<Address>) -> Value {
+fn plan_json(plan: &Plan, payer: Option<&str>) -> Value {
     let offer = &plan.offer;
     json!({
         "would": "pay",
@@ -94,13 +97,13 @@ fn plan_json(plan: &Plan, payer: Option<Address>) -> Value {
         "network": offer.network.as_str(),
         "scheme": offer.scheme,
         "payTo": offer.pay_to,
-        "payer": payer.map(|payer| payer.to_string()),
+        "payer": payer,
         "offer": plan.index.saturating_add(1),
         "rejected": rejections(plan),
     })
 }
 
-fn plan_text(plan: &Plan, payer: Option<Address>) -> String {
+fn plan_text(plan: &Plan, payer: Option<&str>) -> String {
     let offer = &plan.offer;
     let mut text = format!("would pay {} on {} to {}", plan.worth, offer.network, offer.pay_to);
     match payer {

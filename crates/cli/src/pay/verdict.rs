@@ -1,10 +1,10 @@
 //! Why there is no answer: the exit code, what became of the money, and what to do.
 
-use alloy_primitives::Address;
 use serde_json::json;
 use tollway_payer::{JournalError, Kept, PayError, PolicyError, Unfit};
 use tollway_protocol::Reason;
 
+use super::accounts::Accounts;
 use super::{PayArgs, body};
 use crate::exit::{Exit, Failure, chain};
 use crate::screen;
@@ -14,9 +14,9 @@ const ALLOWANCE_TODO: &str = "Permit2 may not take this coin from the account: a
                               NETWORK=URL, by which the next payment brings its allowance where the seller takes one";
 
 /// Ends a call that returned no answer.
-pub(super) fn failed(error: &PayError, args: &PayArgs, payer: Option<Address>) -> Result<Exit, Failure> {
+pub(super) fn failed(error: &PayError, args: &PayArgs, accounts: &Accounts) -> Result<Exit, Failure> {
     let failure = Failure::new(exit(error), said(error));
-    let failure = match todo(error, payer.is_some()) {
+    let failure = match todo(error, accounts) {
         Some(todo) => failure.todo(todo),
         None => failure,
     };
@@ -31,7 +31,7 @@ pub(super) fn failed(error: &PayError, args: &PayArgs, payer: Option<Address>) -
     let line = json!({
         "success": if matches!(failure.exit, Exit::Unknown) { None } else { Some(false) },
         "transaction": kept.and_then(|kept| kept.transaction.clone()),
-        "payer": payer.map(|payer| payer.to_string()),
+        "payer": accounts.only(),
         "id": kept.map(|kept| kept.id.clone()),
         "code": kept.and_then(|kept| kept.code.as_ref().map(ToString::to_string)),
         "until": kept.map(|kept| kept.until.0),
@@ -88,11 +88,14 @@ fn said(error: &PayError) -> String {
     }
 }
 
-fn todo(error: &PayError, has_key: bool) -> Option<String> {
+fn todo(error: &PayError, accounts: &Accounts) -> Option<String> {
     match error {
         PayError::Declined(declined) => {
-            let mut all: Vec<String> =
-                declined.rejected.iter().filter_map(|one| unfit_todo(&one.why, has_key)).collect();
+            let whys = || declined.rejected.iter().map(|one| &one.why);
+            let mut all: Vec<String> = whys().filter_map(unfit_todo).collect();
+            if all.is_empty() {
+                all.extend(whys().filter_map(|why| account_todo(why, accounts)));
+            }
             all.dedup();
             (!all.is_empty()).then(|| all.join("\n"))
         }
@@ -133,15 +136,22 @@ fn kept_todo(kept: &Kept, why: &str) -> String {
     format!("until {} (Unix time) the same command sends this payment and no other, as {why}", kept.until.0)
 }
 
-fn unfit_todo(why: &Unfit, has_key: bool) -> Option<String> {
+fn unfit_todo(why: &Unfit) -> Option<String> {
     match why {
         Unfit::Policy(policy) => policy_todo(policy),
-        Unfit::NoAccount { .. } if !has_key => Some(
-            "there is no key to pay with: set TOLLWAY_PRIVATE_KEY, or make one with `tollway wallet new`"
-                .to_owned(),
-        ),
         _ => None,
     }
+}
+
+/// What to do when an account is all that is missing.
+fn account_todo(why: &Unfit, accounts: &Accounts) -> Option<String> {
+    let Unfit::NoAccount { network, .. } = why else { return None };
+    let how = match network.namespace() {
+        _ if accounts.has(network) => return None,
+        "solana" => "set TOLLWAY_SOLANA_KEY, or make one with `tollway wallet new --solana`",
+        _ => "set TOLLWAY_PRIVATE_KEY, or make one with `tollway wallet new`",
+    };
+    Some(format!("there is no key to pay with on {network}: {how}"))
 }
 
 fn policy_todo(policy: &PolicyError) -> Option<String> {

@@ -1,13 +1,15 @@
-//! A whole x402 world in this process, for `demo` and `dev`: a chain, a facilitator over HTTP on
+//! A whole x402 world in this process, for `demo` and `dev`: an EVM chain and a Solana cluster, a facilitator over HTTP on
 //! loopback, and an API that sells.
 
 mod net;
 mod service;
 mod shop;
+mod solana;
 
 pub(crate) use net::Net;
 pub(crate) use service::{Service, registry_limits};
 pub(crate) use shop::{PRICE, Shop, ShopConfig};
+pub(crate) use solana::Solana;
 
 use std::path::Path;
 use std::sync::Arc;

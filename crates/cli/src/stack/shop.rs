@@ -67,7 +67,8 @@ impl Shop {
             .facilitator(Arc::new(asked))
             .ledger(ledger)
             .scheme(Arc::new(ExactSeller::new()))
-            .scheme(Arc::new(UptoSeller::new()));
+            .scheme(Arc::new(UptoSeller::new()))
+            .scheme(Arc::new(tollway_svm::ExactSeller::new()));
         for (network, account) in &accounts {
             builder = builder.pay_to(network.to_string(), account.clone());
         }
@@ -120,13 +121,15 @@ fn routes(seller: &Seller, accounts: &[(Network, String)]) -> Result<Router, Fai
         let paid = paid.description(description).mime_type("application/json");
         seller.gate(paid.service_name("Tollway weather").max_timeout_seconds(TIMEOUT_SECONDS))
     };
-    let everywhere = |price: &str, change: &dyn Fn(Terms) -> Terms| {
+    let on_evm = |price: &str, change: &dyn Fn(Terms) -> Terms| {
         let terms = |(network, account): &(Network, String)| Terms::new(network.to_string(), account, price);
-        Paid::offers(accounts.iter().map(terms).map(change))
+        // Permit2 and `upto` are EVM networks' alone.
+        let there = accounts.iter().filter(|(network, _)| network.chain_id().is_some());
+        Paid::offers(there.map(terms).map(change))
     };
     let permit2 = |terms: Terms| terms.extra(Object::new().with("assetTransferMethod", "permit2"));
-    let tides = everywhere(TIDES_PRICE, &permit2);
-    let report = everywhere(REPORT_PRICE, &|terms| terms.scheme("upto"));
+    let tides = on_evm(TIDES_PRICE, &permit2);
+    let report = on_evm(REPORT_PRICE, &|terms| terms.scheme("upto"));
     let weather = gate(Paid::new(PRICE), "The weather now")?;
     let forecast = gate(Paid::new(FORECAST_PRICE), "The weather of the next three days")?;
     let tides = gate(tides, "High water today")?;

@@ -1,37 +1,36 @@
-//! `tollway wallet`: the encrypted key that pays.
+//! `tollway wallet`: the encrypted keys that pay.
 
+mod balance;
+mod make;
+mod phrase;
 mod store;
 
-use std::io::{IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use alloy_primitives::Address;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tollway_evm::keys::Key;
-use tollway_protocol::door::{self, Amount};
-use tollway_protocol::{Network, Secret, assets};
 
-use crate::exit::{Doing as _, Exit, Failure};
-use crate::rpc::Rpc;
-use crate::{home, screen, secrets};
+use self::balance::BalanceArgs;
+use self::make::NewArgs;
+use crate::exit::{Exit, Failure};
+use crate::{home, screen};
 
-/// Longer input is no key.
-const LONGEST_KEY: u64 = 1024;
-
-/// Makes and shows the key that pays.
+/// Makes and shows the keys that pay.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
     long_about = "\
-Makes and shows the key that pays: an encrypted keystore in the format of geth and Foundry, by
-default $TOLLWAY_HOME/keystore. Whoever has the file and its passphrase has the money: keep on it
+Makes and shows the keys that pay: one for EVM networks and one for Solana, each in an encrypted
+keystore in the format of geth and Foundry, with one passphrase; by default $TOLLWAY_HOME/keystore
+and $TOLLWAY_HOME/keystore-solana. Whoever has a file and its passphrase has the money: keep on it
 what you would carry in a purse.
 
 Examples:
   tollway wallet new
+  tollway wallet new --mnemonic
   tollway wallet address
   tollway wallet balance --rpc https://mainnet.base.org --network base
+  tollway wallet balance --network solana-devnet
   tollway wallet import < key.hex"
 )]
 pub(crate) struct WalletArgs {
@@ -41,44 +40,56 @@ pub(crate) struct WalletArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a new key.
+    /// Makes new keys.
     #[command(long_about = "\
-Makes a new key from the system's random numbers and writes it encrypted. The passphrase is asked
-for twice, or taken from TOLLWAY_PASSPHRASE. A keystore that exists is never overwritten.
+Makes new keys from the system's random numbers, one for EVM networks and one for Solana, and writes
+them encrypted. The passphrase is asked for twice, or taken from TOLLWAY_PASSPHRASE. A keystore that
+exists is never overwritten.
 
-Example:
-  tollway wallet new")]
-    New(Store),
-    /// Prints the key's address.
+With --mnemonic both are derived from one recovery phrase (BIP-39), at the paths that other wallets
+use: m/44'/60'/0'/0/0 and m/44'/501'/0'/0'. It is shown once, on stderr, and kept nowhere: write it
+down. `tollway wallet import` takes it back.
+
+Examples:
+  tollway wallet new
+  tollway wallet new --mnemonic 24
+  tollway wallet new --solana        the second key, beside a keystore that has only the first one")]
+    New(NewArgs),
+    /// Prints the keys' addresses.
     #[command(long_about = "\
-Prints the key's address, for those who send you money. Asks for the passphrase only when the
-keystore was made by a program that leaves the address out.
+Prints the address on EVM networks, for those who send you money, and on stderr the one on Solana.
+Asks for the passphrase only when a keystore was made by a program that leaves the address out.
 
-Example:
-  tollway wallet address")]
-    Address(Store),
+Examples:
+  tollway wallet address
+  tollway wallet address --solana    that one alone, on stdout")]
+    Address(AddressArgs),
     /// Shows what the address has on a network.
     #[command(long_about = "\
 Shows what the address has on a network: its coin, and every asset that payments can be made in.
 Payments need no coin: the facilitator pays for gas.
 
-Example:
-  tollway wallet balance --rpc https://mainnet.base.org --network base")]
+Examples:
+  tollway wallet balance --rpc https://mainnet.base.org --network base
+  tollway wallet balance --network solana-devnet")]
     Balance(BalanceArgs),
-    /// Takes over a key from TOLLWAY_PRIVATE_KEY or stdin.
+    /// Takes over keys from the environment or stdin.
     #[command(long_about = "\
-Encrypts a private key that you have: 64 hex digits from TOLLWAY_PRIVATE_KEY, from stdin, or typed
-at a prompt; never from the command line, where others can read it.
+Encrypts private keys that you have: those in TOLLWAY_PRIVATE_KEY (64 hex digits) and
+TOLLWAY_SOLANA_KEY (base58, or the JSON array of a key file), or else one of these, or a recovery
+phrase for both, from stdin or typed at a prompt; never from the command line, where others can
+read it.
 
 Examples:
   tollway wallet import
-  tollway wallet import < key.hex")]
+  tollway wallet import < key.hex
+  tollway wallet import < ~/.config/solana/id.json")]
     Import(Store),
 }
 
 #[derive(Debug, Args)]
 struct Store {
-    /// The keystore's file; otherwise $TOLLWAY_HOME/keystore.
+    /// The keystore's file; otherwise $TOLLWAY_HOME/keystore. Solana's is beside it, with -solana after its name.
     #[arg(long, value_name = "FILE")]
     keystore: Option<PathBuf>,
     /// Print a JSON line.
@@ -87,15 +98,19 @@ struct Store {
 }
 
 #[derive(Debug, Args)]
-struct BalanceArgs {
+struct AddressArgs {
     #[command(flatten)]
     store: Store,
-    /// The node to ask.
-    #[arg(long, value_name = "URL")]
-    rpc: String,
-    /// The network, such as base or eip155:8453.
-    #[arg(long, value_name = "NETWORK", value_parser = Network::any)]
-    network: Network,
+    /// Print the address on Solana instead.
+    #[arg(long)]
+    solana: bool,
+}
+
+/// Addresses as they are written, of the accounts that there are.
+#[derive(Debug, Default)]
+struct Addresses {
+    evm: Option<String>,
+    solana: Option<String>,
 }
 
 impl Store {
@@ -103,91 +118,52 @@ impl Store {
         self.keystore.clone().map_or_else(home::keystore, Ok)
     }
 
-    fn show(&self, address: Address, path: &std::path::Path) -> Result<Exit, Failure> {
+    /// An address goes to stdout, one alone: scripts read it. The second one is told on stderr.
+    fn show(&self, addresses: &Addresses, path: &Path) -> Result<Exit, Failure> {
         if self.json {
-            screen::line(&json!({ "address": address, "keystore": path }).to_string())?;
-        } else {
-            screen::line(&address.to_string())?;
+            let mut line = serde_json::Map::new();
+            if let Some(address) = &addresses.evm {
+                line.insert("address".to_owned(), json!(address));
+                line.insert("keystore".to_owned(), json!(path));
+            }
+            if let Some(address) = &addresses.solana {
+                let solana = json!({ "address": address, "keystore": home::solana_beside(path) });
+                line.insert("solana".to_owned(), solana);
+            }
+            screen::line(&serde_json::Value::Object(line).to_string())?;
+            return Ok(Exit::Ok);
+        }
+        match (&addresses.evm, &addresses.solana) {
+            (Some(evm), solana) => {
+                screen::line(evm)?;
+                if let Some(solana) = solana {
+                    screen::note(&format!("tollway: on Solana {solana}"));
+                }
+            }
+            (None, Some(solana)) => screen::line(solana)?,
+            (None, None) => {}
         }
         Ok(Exit::Ok)
-    }
-
-    fn save(&self, key: &Key) -> Result<Exit, Failure> {
-        let path = self.path()?;
-        store::refuse_existing(&path)?;
-        store::save(key, &path, &secrets::new_passphrase()?)?;
-        if !self.json {
-            screen::note(&format!("tollway: written to {}; back it up, and its passphrase", path.display()));
-        }
-        self.show(key.address(), &path)
     }
 }
 
 pub(crate) async fn run(args: WalletArgs) -> Result<Exit, Failure> {
     match args.command {
-        Command::New(store) => store.save(&secrets::fresh()?),
-        Command::Import(store) => {
-            store::refuse_existing(&store.path()?)?;
-            let key = imported()?;
-            store.save(&key)
-        }
-        Command::Address(store) => {
-            let path = store.path()?;
-            store.show(store::address(&path)?, &path)
-        }
-        Command::Balance(args) => balance(args).await,
+        Command::New(args) => make::new(&args),
+        Command::Import(store) => make::import(&store),
+        Command::Address(args) => address(&args),
+        Command::Balance(args) => balance::run(args).await,
     }
 }
 
-/// From the environment, a pipe, or a prompt.
-fn imported() -> Result<Key, Failure> {
-    if let Some(key) = secrets::key_from_env()? {
-        return Ok(key);
-    }
-    let text = if std::io::stdin().is_terminal() {
-        secrets::ask("Private key (64 hex digits): ")?
-    } else {
-        let mut text = String::new();
-        std::io::stdin().lock().take(LONGEST_KEY).read_to_string(&mut text).doing(|| "stdin".to_owned())?;
-        Secret::new(text)
-    };
-    Key::from_hex(&text).map_err(|error| {
-        Failure::general(error.to_string())
-            .todo(format!("give it in {} or on stdin: 0x and 64 hex digits", secrets::PRIVATE_KEY))
-    })
-}
-
-async fn balance(args: BalanceArgs) -> Result<Exit, Failure> {
-    let address = match secrets::key_from_env()? {
-        Some(key) if args.store.keystore.is_none() => key.address(),
-        _ => store::address(&args.store.path()?)?,
-    };
-    let network = &args.network;
-    let Some(chain_id) = network.chain_id() else {
-        return Err(Failure::new(Exit::Usage, format!("{network} is not an EVM network")));
-    };
-    let rpc = Rpc::new(&args.rpc)?;
-    let unreachable = |error: crate::rpc::RpcError| Failure::new(Exit::Unreachable, error.to_string());
-    let found = rpc.chain_id().await.map_err(unreachable)?;
-    if found != chain_id {
-        return Err(Failure::general(format!("the node has chain {found}, {network} is chain {chain_id}"))
-            .todo("give the --rpc of that network"));
-    }
-    let coin = Amount::from(rpc.balance(address).await.map_err(unreachable)?).in_units(18);
-    let mut rows = vec![("coin".to_owned(), coin)];
-    for asset in assets::on(network, &[]) {
-        let token = door::hex_array::<20>(&asset.address).doing(|| asset.symbol.clone())?;
-        let units = rpc.token_balance(token.into(), address).await.map_err(unreachable)?;
-        rows.push((asset.symbol, Amount::from(units).in_units(asset.decimals)));
-    }
-    if args.store.json {
-        let balances: serde_json::Map<_, _> =
-            rows.into_iter().map(|(symbol, amount)| (symbol, json!(amount))).collect();
-        let line = json!({ "address": address, "network": network.as_str(), "balances": balances });
-        screen::line(&line.to_string())?;
-    } else {
-        screen::line(&format!("{address} on {network}"))?;
-        rows.iter().try_for_each(|(symbol, amount)| screen::line(&format!("  {amount} {symbol}")))?;
-    }
-    Ok(Exit::Ok)
+fn address(args: &AddressArgs) -> Result<Exit, Failure> {
+    let path = args.store.path()?;
+    let beside = home::solana_beside(&path);
+    // Of a wallet that has Solana's key alone, that one is shown.
+    let has_evm = path.exists() || !beside.exists();
+    let wants_evm = has_evm && !args.solana;
+    let evm = wants_evm.then(|| store::address(&path)).transpose()?.map(|address| address.to_string());
+    let wants_solana = args.solana || beside.exists();
+    let solana = wants_solana.then(|| store::solana_address(&beside)).transpose()?;
+    args.store.show(&Addresses { evm, solana }, &path)
 }

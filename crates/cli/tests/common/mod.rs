@@ -14,10 +14,21 @@ use tokio::time::timeout;
 /// Longer nothing takes, on a busy machine either.
 const WITHIN: Duration = Duration::from_secs(120);
 
+/// What our environment may have that the binary would heed.
+const OURS: [&str; 7] = [
+    "RUST_LOG",
+    "NO_COLOR",
+    "TOLLWAY_PRIVATE_KEY",
+    "TOLLWAY_SOLANA_KEY",
+    "TOLLWAY_SOLANA_KEY_FILE",
+    "TOLLWAY_PASSPHRASE",
+    "TOLLWAY_CRASH",
+];
+
 /// A command of the binary, with a home of its own and nothing from our environment that it would heed.
 pub(crate) fn tollway(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
-    for name in ["RUST_LOG", "NO_COLOR", "TOLLWAY_PRIVATE_KEY", "TOLLWAY_PASSPHRASE", "TOLLWAY_CRASH"] {
+    for name in OURS {
         command.env_remove(name);
     }
     command.args(args).env("TOLLWAY_HOME", home).stdin(Stdio::null()).kill_on_drop(true);

@@ -11,7 +11,7 @@ use crate::common::{Dev, ask, run, tollway};
 async fn dev_prints_one_line_that_scripts_can_use() {
     let dev = Dev::start().await;
     let members: BTreeSet<_> = dev.running.ready.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, BTreeSet::from(["asset", "facilitator", "paid", "payer", "rpc", "seller"]));
+    assert_eq!(members, BTreeSet::from(["asset", "facilitator", "paid", "payer", "rpc", "seller", "ws"]));
     assert_eq!(dev.running.text("/asset/eip155:84532"), "0x036cbd53842c5426634e7929541ec2318f3dcf7e");
     assert_eq!(dev.usdc(&dev.payer()).await, 100_000_000);
     let supported = format!("{}/supported", dev.running.text("/facilitator"));

@@ -11,4 +11,6 @@ mod help;
 mod ledger;
 mod pay;
 mod pay_unpaid;
+mod solana;
 mod wallet;
+mod wallet_solana;

@@ -1,5 +1,7 @@
 //! What the types can't check.
 
+mod network;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -7,8 +9,8 @@ use tollway_protocol::Network;
 use tollway_protocol::door::Address;
 
 use super::limits::ROWS;
-use super::network::{Asset, NetworkConfig};
-use super::{Config, ConfigError, Finality, KeyConfig, KeySource, Rpc, RuleConfig};
+use super::network::NetworkConfig;
+use super::{Config, ConfigError, KeyConfig, KeySource, RuleConfig};
 
 pub(super) fn problems(config: &Config) -> Vec<ConfigError> {
     let mut found = Found(Vec::new());
@@ -28,7 +30,7 @@ pub(super) fn problems(config: &Config) -> Vec<ConfigError> {
         if !seen.insert(&network.id) {
             found.add(format!("{key}.id"), format!("{} is configured twice", network.id));
         }
-        self::network(&mut found, &key, network);
+        network::network(&mut found, &key, network);
     }
     let mut names = BTreeSet::new();
     for (index, key) in config.keys.iter().enumerate() {
@@ -97,71 +99,6 @@ fn rule(found: &mut Found, key: &str, rule: &RuleConfig, config: &Config) {
     }
 }
 
-fn network(found: &mut Found, key: &str, network: &NetworkConfig) {
-    let lists = [("rpc", network.rpc.len()), ("signer", network.signer.len())];
-    for (member, _) in lists.iter().filter(|(_, count)| *count == 0) {
-        found.add(format!("{key}.{member}"), "is empty");
-    }
-    for (index, rpc) in network.rpc.iter().enumerate() {
-        let key = if network.rpc.len() == 1 { format!("{key}.rpc") } else { format!("{key}.rpc[{index}]") };
-        if let Some(variable) = rpc.variable() {
-            found.add(key, format!("the environment variable {variable} was not given"));
-        } else if network.rpc.iter().take(index).any(|earlier| earlier == rpc) {
-            found.add(key, "is listed twice");
-        }
-    }
-    for variable in network.ws.iter().filter_map(Rpc::variable) {
-        found.add(format!("{key}.ws"), format!("the environment variable {variable} was not given"));
-    }
-    for (index, signer) in network.signer.iter().enumerate() {
-        if network.signer.iter().take(index).any(|earlier| earlier == signer) {
-            found.add(format!("{key}.signer[{index}]"), "is listed twice");
-        }
-    }
-    if network.agree_above.is_some() && network.rpc.len() < 2 {
-        found.add(format!("{key}.agree_above"), "needs two nodes in rpc");
-    }
-    if let Some(Finality::Blocks(blocks)) = network.finality {
-        found.range(format!("{key}.finality"), blocks, 1..=100_000);
-        if blocks < network.confirmations {
-            found.add(format!("{key}.finality"), "is less than confirmations");
-        }
-    }
-    found.range(format!("{key}.batch"), network.batch, 1..=500);
-    found.range(format!("{key}.gas.max_bump"), network.gas.max_bump, 1..=50);
-    found.range(format!("{key}.confirmations"), network.confirmations, 1..=1000);
-    found.range(format!("{key}.poll_interval_ms"), network.poll_interval_ms, 20..=60_000);
-    found.range(format!("{key}.gas.max_fee_gwei"), network.gas.max_fee_gwei, 1..=1_000_000);
-    found.range(format!("{key}.gas.per_settlement"), network.gas.per_settlement, 50_000..=10_000_000);
-    let mut seen = BTreeSet::new();
-    for (index, asset) in network.assets.iter().enumerate() {
-        let key = format!("{key}.assets[{index}]");
-        found.address(format!("{key}.address"), &network.id, &asset.address, &mut seen);
-        self::asset(found, &key, asset);
-    }
-    let mut seen = BTreeSet::new();
-    for (index, factory) in network.eip6492_factories.iter().enumerate() {
-        found.address(format!("{key}.eip6492_factories[{index}]"), &network.id, factory, &mut seen);
-    }
-    let mut seen = BTreeSet::new();
-    for (index, manager) in network.delegation_managers.iter().enumerate() {
-        found.address(format!("{key}.delegation_managers[{index}]"), &network.id, manager, &mut seen);
-    }
-}
-
-fn asset(found: &mut Found, key: &str, asset: &Asset) {
-    found.range(format!("{key}.decimals"), u64::from(asset.decimals), 0..=36);
-    let plain = !asset.symbol.is_empty()
-        && asset.symbol.len() <= 16
-        && asset.symbol.bytes().all(|b| b.is_ascii_graphic());
-    if !plain {
-        found.add(format!("{key}.symbol"), "expected 1 to 16 printable ASCII characters");
-    }
-    if asset.name.is_some() != asset.version.is_some() {
-        found.add(key, "name and version (of the token's EIP-712 domain) come together");
-    }
-}
-
 struct Found(Vec<ConfigError>);
 
 impl Found {
@@ -178,7 +115,7 @@ impl Found {
     fn address(&mut self, key: String, network: &Network, text: &str, seen: &mut BTreeSet<Address>) {
         match Address::on(network, text) {
             Err(error) => self.add(key, error.to_string()),
-            Ok(address) if address.as_str().trim_start_matches("0x").bytes().all(|b| b == b'0') => {
+            Ok(address) if is_zero(address.as_str()) => {
                 self.add(key, "is the zero address");
             }
             Ok(address) => {
@@ -187,5 +124,13 @@ impl Found {
                 }
             }
         }
+    }
+}
+
+/// Nothing but zeros, in hex, or in base58, where they are ones.
+fn is_zero(address: &str) -> bool {
+    match address.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|b| b == b'0'),
+        None => address.bytes().all(|b| b == b'1'),
     }
 }

@@ -7,9 +7,11 @@ use std::str::FromStr as _;
 use tollway_protocol::door::{Amount, decimal_u64};
 
 use super::limits::ROWS;
-use super::network::NetworkConfig;
+use super::network::{ChainConfig, NetworkConfig};
 use super::rpc::Rpc;
-use super::{AgreeAbove, Config, ConfigError, Finality, KeySource, Ledger};
+use super::{
+    AgreeAbove, Commitment, Config, ConfigError, EvmConfig, Finality, KeySource, Ledger, SolanaConfig,
+};
 
 const PREFIX: &str = "TOLLWAY_";
 
@@ -109,35 +111,58 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<Found, String> {
 }
 
 fn network(config: &mut Config, rest: &str, value: &str) -> Result<Found, String> {
-    // The longest id first: one may begin with another.
+    // The longest name first: one may begin with another.
     let found = config
         .networks
         .iter_mut()
-        .filter_map(|network| {
-            let id = name_of(network.id.as_str());
-            let key = rest.strip_prefix(&id)?.strip_prefix('_')?;
-            Some((id.len(), network, key))
+        .flat_map(|network| {
+            let short = network.id.v1_name().filter(|_| network.solana().is_some());
+            let names = [Some(network.id.as_str()), short].into_iter().flatten().map(name_of);
+            let key = |name: String| Some((name.len(), rest.strip_prefix(&name)?.strip_prefix('_')?));
+            names.filter_map(key).max().map(|(length, key)| (length, network, key))
         })
         .max_by_key(|(length, ..)| *length);
     let (_, network, key) = found.ok_or("names no network that is configured")?;
     match key {
         "RPC" => network.rpc = value.split_whitespace().map(Rpc::new).collect::<Result<_, _>>()?,
         "WS" => network.ws = Some(Rpc::new_ws(value)?),
-        "AGREE_ABOVE" => network.agree_above = Some(AgreeAbove::new(value)?),
-        "FINALITY" => network.finality = Some(Finality::new(value)?),
-        "BATCH" => network.batch = number(value)?,
-        "CONFIRMATIONS" => network.confirmations = number(value)?,
         "POLL_INTERVAL_MS" => network.poll_interval_ms = number(value)?,
-        "GAS_MAX_FEE_GWEI" => network.gas.max_fee_gwei = number(value)?,
-        "GAS_PER_SETTLEMENT" => network.gas.per_settlement = number(value)?,
-        "GAS_PER_DAY_WEI" => network.gas.per_day_wei = amount(value)?,
-        "GAS_MAX_BUMP" => network.gas.max_bump = number(value)?,
-        "GAS_LOW_WEI" => network.gas.low_wei = Some(amount(value)?),
-        "GAS_APPROVAL_WEI" => network.gas.approval_wei = amount(value)?,
-        "GAS_APPROVALS_PER_DAY_WEI" => network.gas.approvals_per_day_wei = amount(value)?,
-        _ => return Err("a network has no such setting".to_owned()),
+        key => match &mut network.chain {
+            ChainConfig::Evm(config) => evm(config, key, value)?,
+            ChainConfig::Solana(config) => solana(config, key, value)?,
+        },
     }
     Ok(Found::Set)
+}
+
+fn evm(config: &mut EvmConfig, key: &str, value: &str) -> Result<(), String> {
+    match key {
+        "AGREE_ABOVE" => config.agree_above = Some(AgreeAbove::new(value)?),
+        "FINALITY" => config.finality = Some(Finality::new(value)?),
+        "BATCH" => config.batch = number(value)?,
+        "CONFIRMATIONS" => config.confirmations = number(value)?,
+        "GAS_MAX_FEE_GWEI" => config.gas.max_fee_gwei = number(value)?,
+        "GAS_PER_SETTLEMENT" => config.gas.per_settlement = number(value)?,
+        "GAS_PER_DAY_WEI" => config.gas.per_day_wei = amount(value)?,
+        "GAS_MAX_BUMP" => config.gas.max_bump = number(value)?,
+        "GAS_LOW_WEI" => config.gas.low_wei = Some(amount(value)?),
+        "GAS_APPROVAL_WEI" => config.gas.approval_wei = amount(value)?,
+        "GAS_APPROVALS_PER_DAY_WEI" => config.gas.approvals_per_day_wei = amount(value)?,
+        _ => return Err("an EVM network has no such setting".to_owned()),
+    }
+    Ok(())
+}
+
+fn solana(config: &mut SolanaConfig, key: &str, value: &str) -> Result<(), String> {
+    match key {
+        "COMMITMENT" => config.commitment = Commitment::new(value)?,
+        "FEES_COMPUTE_UNITS" => config.fees.compute_units = number(value)?,
+        "FEES_COMPUTE_PRICE" => config.fees.compute_price = number(value)?,
+        "FEES_PER_DAY_LAMPORTS" => config.fees.per_day_lamports = number(value)?,
+        "FEES_LOW_LAMPORTS" => config.fees.low_lamports = number(value)?,
+        _ => return Err("a Solana network has no such setting".to_owned()),
+    }
+    Ok(())
 }
 
 fn number(value: &str) -> Result<u64, String> {

@@ -1,177 +1,169 @@
 //! One network that a facilitator serves.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Deserializer};
-use tollway_protocol::door::Amount;
 use tollway_protocol::{Network, assets};
 
-use super::rpc::{Rpc, is_variable};
+use super::evm::{EvmConfig, Gas};
+use super::rpc::Rpc;
 use super::settling::{AgreeAbove, Finality, one_or_many};
+use super::signer::Signer;
+use super::solana::{self, Commitment, Fees, SolanaConfig};
 
 /// A network.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NetworkConfig {
-    /// Its CAIP-2 id.
+    /// Its CAIP-2 id; on Solana also the name of version 1, such as `solana-devnet`.
     pub id: Network,
     /// Its nodes: one, or several that are asked in turn when one fails.
-    #[serde(deserialize_with = "one_or_many")]
     pub rpc: Vec<Rpc>,
     /// A node's WebSocket, over which blocks are announced; they are asked for unless set.
-    #[serde(default, deserialize_with = "super::rpc::ws")]
     pub ws: Option<Rpc>,
-    /// From which value on two nodes have to say the same; none unless set.
-    #[serde(default)]
-    pub agree_above: Option<AgreeAbove>,
-    /// The accounts that pay for gas: one, or several that send side by side.
-    #[serde(alias = "signers", deserialize_with = "one_or_many")]
+    /// The accounts that pay for gas: one, or several that send side by side. On Solana the fee payers; unless set one,
+    /// whose key is in `TOLLWAY_SOLANA_KEY`.
     pub signer: Vec<Signer>,
-    /// Blocks, its own included, after which a transaction counts as settled; 1 unless set.
-    #[serde(default = "one")]
-    pub confirmations: u64,
-    /// When no reorg is expected to take a settlement back any more; 64 blocks unless set. Until then it is looked at again.
-    #[serde(default)]
-    pub finality: Option<Finality>,
-    /// Payments in one transaction, at most; 100 unless set, 1 sends each alone.
-    #[serde(default = "hundred")]
-    pub batch: u64,
-    /// How often the node is asked for a new block, in milliseconds; 500 unless set.
-    #[serde(default = "half_a_second")]
+    /// How often the node is asked for a new block, in milliseconds; 500 unless set, and 400 on Solana.
     pub poll_interval_ms: u64,
-    /// What may be spent on gas.
-    #[serde(default)]
-    pub gas: Gas,
     /// Assets that are settled besides those that Tollway knows.
-    #[serde(default)]
     pub assets: Vec<Asset>,
-    /// Factories whose undeployed wallets may pay (ERC-6492); none unless set, as the facilitator
-    /// sends a transaction to them.
+    /// What only networks of its kind are told.
+    pub chain: ChainConfig,
+    /// Members that are set and mean nothing on this network, and what to set instead.
+    pub(super) foreign: Vec<(&'static str, &'static str)>,
+}
+
+/// What only networks of one kind are told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChainConfig {
+    /// EVM networks.
+    Evm(Box<EvmConfig>),
+    /// Solana's clusters.
+    Solana(SolanaConfig),
+}
+
+/// The table `[[network]]`, of whichever kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(deserialize_with = "id")]
+    id: Network,
+    #[serde(deserialize_with = "one_or_many")]
+    rpc: Vec<Rpc>,
+    #[serde(default, deserialize_with = "super::rpc::ws")]
+    ws: Option<Rpc>,
+    #[serde(default, alias = "signers", deserialize_with = "some_signers")]
+    signer: Option<Vec<Signer>>,
+    poll_interval_ms: Option<u64>,
     #[serde(default)]
-    pub eip6492_factories: Vec<String>,
-    /// Managers whose delegations are redeemed (ERC-7710); none unless set, as their code runs at the facilitator's cost.
-    #[serde(default)]
-    pub delegation_managers: Vec<String>,
+    assets: Vec<Asset>,
+
+    agree_above: Option<AgreeAbove>,
+    confirmations: Option<u64>,
+    finality: Option<Finality>,
+    batch: Option<u64>,
+    gas: Option<Gas>,
+    eip6492_factories: Option<Vec<String>>,
+    delegation_managers: Option<Vec<String>>,
+
+    commitment: Option<Commitment>,
+    fees: Option<Fees>,
 }
 
-const fn one() -> u64 {
-    1
+/// EVM networks by their ids alone; Solana's ids are hashes, so that their names of version 1 will do too.
+fn id<'de, D: Deserializer<'de>>(d: D) -> Result<Network, D::Error> {
+    let text = String::deserialize(d)?;
+    let named = Network::named(&text).filter(|network| network.namespace() == "solana");
+    named.map_or_else(|| Network::new(&text).map_err(serde::de::Error::custom), Ok)
 }
 
-const fn hundred() -> u64 {
-    100
+fn some_signers<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Signer>>, D::Error> {
+    one_or_many(d).map(Some)
 }
 
-const fn half_a_second() -> u64 {
-    500
-}
-
-/// Where the signer's key is: never in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signer {
-    /// In an encrypted keystore file.
-    Keystore {
-        /// The file.
-        path: PathBuf,
-        /// The variable that holds its passphrase.
-        passphrase_env: String,
-    },
-    /// In a variable, as hex.
-    Env {
-        /// The variable.
-        key_env: String,
-    },
-}
-
-impl Signer {
-    /// The variable that holds its secret.
-    #[must_use]
-    pub fn variable(&self) -> &str {
-        match self {
-            Self::Keystore { passphrase_env, .. } => passphrase_env,
-            Self::Env { key_env } => key_env,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Signer {
+impl<'de> Deserialize<'de> for NetworkConfig {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            keystore: Option<PathBuf>,
-            passphrase_env: Option<String>,
-            key_env: Option<String>,
-        }
         let table = Table::deserialize(d)?;
-        let named = |name: String| {
-            let problem = "passphrase_env and key_env are NAMES of environment variables, not secrets";
-            if is_variable(&name) { Ok(name) } else { Err(serde::de::Error::custom(problem)) }
+        if table.id.namespace() == "solana" {
+            return Ok(table.solana());
+        }
+        table.evm().ok_or_else(|| serde::de::Error::missing_field("signer"))
+    }
+}
+
+impl Table {
+    /// Nothing without a signer.
+    fn evm(self) -> Option<NetworkConfig> {
+        let foreign = [
+            (self.commitment.is_some(), ("commitment", "confirmations and finality")),
+            (self.fees.is_some(), ("fees", "gas")),
+        ];
+        let config = EvmConfig {
+            agree_above: self.agree_above,
+            confirmations: self.confirmations.unwrap_or(1),
+            finality: self.finality,
+            batch: self.batch.unwrap_or(100),
+            gas: self.gas.unwrap_or_default(),
+            eip6492_factories: self.eip6492_factories.unwrap_or_default(),
+            delegation_managers: self.delegation_managers.unwrap_or_default(),
         };
-        match table {
-            Table { keystore: Some(path), passphrase_env: Some(name), key_env: None } => {
-                Ok(Self::Keystore { path, passphrase_env: named(name)? })
-            }
-            Table { keystore: None, passphrase_env: None, key_env: Some(name) } => {
-                Ok(Self::Env { key_env: named(name)? })
-            }
-            _ => Err(serde::de::Error::custom("expected either keystore and passphrase_env, or key_env")),
+        Some(NetworkConfig {
+            id: self.id,
+            rpc: self.rpc,
+            ws: self.ws,
+            signer: self.signer?,
+            poll_interval_ms: self.poll_interval_ms.unwrap_or(500),
+            assets: self.assets,
+            chain: ChainConfig::Evm(Box::new(config)),
+            foreign: given(&foreign),
+        })
+    }
+
+    fn solana(self) -> NetworkConfig {
+        let foreign = [
+            (self.agree_above.is_some(), ("agree_above", NOTHING)),
+            (self.confirmations.is_some(), ("confirmations", "commitment")),
+            (self.finality.is_some(), ("finality", "commitment")),
+            (self.batch.is_some(), ("batch", NOTHING)),
+            (self.gas.is_some(), ("gas", "fees")),
+            (self.eip6492_factories.is_some(), ("eip6492_factories", NOTHING)),
+            (self.delegation_managers.is_some(), ("delegation_managers", NOTHING)),
+        ];
+        let config = SolanaConfig {
+            commitment: self.commitment.unwrap_or_default(),
+            fees: self.fees.unwrap_or_default(),
+        };
+        NetworkConfig {
+            id: self.id,
+            rpc: self.rpc,
+            ws: self.ws,
+            signer: self.signer.unwrap_or_else(solana::signer),
+            poll_interval_ms: self.poll_interval_ms.unwrap_or(400),
+            assets: self.assets,
+            chain: ChainConfig::Solana(config),
+            foreign: given(&foreign),
         }
     }
 }
 
-/// In wei.
-const ETHER: u64 = 1_000_000_000_000_000_000;
+/// There is nothing to set instead.
+pub(super) const NOTHING: &str = "";
 
-/// Bounds on what the signer spends.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gas {
-    /// The highest price of gas that is paid, in gwei; 500 unless set.
-    pub max_fee_gwei: u64,
-    /// Gas for one settlement, at most; 300000 unless set.
-    pub per_settlement: u64,
-    /// The highest sum of fees bid in 24 hours, in wei as a decimal string; one ether unless set. Counted in the
-    /// ledger, for all processes on it together.
-    pub per_day_wei: Amount,
-    /// How often a transaction that is not mined is sent again at a higher price; 8 unless set.
-    pub max_bump: u64,
-    /// Below this many wei on a signer's account it is logged; as a decimal string, 10000000000000000 unless set.
-    pub low_wei: Option<Amount>,
-    /// The most wei that one payer is given for the gas of its signed approval (`erc20ApprovalGasSponsoring`), as a decimal
-    /// string; 200000000000000 unless set, "0" gives nothing.
-    pub approval_wei: Amount,
-    /// The most wei that all payers are given so in 24 hours; 10000000000000000 unless set.
-    pub approvals_per_day_wei: Amount,
-}
-
-impl Default for Gas {
-    fn default() -> Self {
-        Self {
-            max_fee_gwei: 500,
-            per_settlement: 300_000,
-            per_day_wei: Amount::from(ETHER),
-            max_bump: 8,
-            low_wei: None,
-            approval_wei: Amount::from(200_000_000_000_000u64),
-            approvals_per_day_wei: Amount::from(10_000_000_000_000_000u64),
-        }
-    }
+fn given(foreign: &[(bool, (&'static str, &'static str))]) -> Vec<(&'static str, &'static str)> {
+    foreign.iter().filter(|(is_given, _)| *is_given).map(|(_, names)| *names).collect()
 }
 
 /// An asset that the operator vouches for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asset {
-    /// Its contract.
+    /// Its contract; on Solana its mint.
     pub address: String,
     /// Its symbol.
     pub symbol: String,
     /// Atomic units in a whole one, as a power of ten.
     pub decimals: u8,
-    /// Its EIP-712 name.
+    /// Its EIP-712 name; only on EVM networks.
     pub name: Option<String>,
-    /// Its EIP-712 version.
+    /// Its EIP-712 version; only on EVM networks.
     pub version: Option<String>,
 }
 
@@ -196,5 +188,23 @@ impl NetworkConfig {
     #[must_use]
     pub fn extra_assets(&self) -> Vec<assets::Asset> {
         self.assets.iter().map(|asset| asset.on(&self.id)).collect()
+    }
+
+    /// What it is told as an EVM network, if it is one.
+    #[must_use]
+    pub fn evm(&self) -> Option<&EvmConfig> {
+        match &self.chain {
+            ChainConfig::Evm(config) => Some(config),
+            ChainConfig::Solana(_) => None,
+        }
+    }
+
+    /// What it is told as a Solana network, if it is one.
+    #[must_use]
+    pub const fn solana(&self) -> Option<&SolanaConfig> {
+        match &self.chain {
+            ChainConfig::Evm(_) => None,
+            ChainConfig::Solana(config) => Some(config),
+        }
     }
 }

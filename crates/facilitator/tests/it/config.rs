@@ -18,7 +18,7 @@ fn filled(text: &str) -> Config {
 #[test]
 fn x402rs_38_the_example_is_a_configuration() {
     let config = filled(EXAMPLE);
-    assert_eq!(config.networks.len(), 2);
+    assert_eq!(config.networks.len(), 3);
     assert_eq!(config.networks[0].extra_assets()[0].symbol, "EURC");
     assert_eq!(config.networks[1].signer[0], Signer::Env { key_env: "FACILITATOR_KEY".to_owned() });
     assert_eq!((config.networks[1].rpc.len(), config.networks[1].signer.len()), (2, 2));
@@ -32,8 +32,12 @@ fn x402rs_38_every_setting_that_the_example_shows_exists_and_shows_its_default()
         EXAMPLE.lines().map(|line| if setting(&line) { &line[1..] } else { line }).collect();
     let (shown, plain) = (filled(&shown.join("\n")), filled(EXAMPLE));
     assert_eq!((shown.limits, shown.metrics), (plain.limits, plain.metrics));
-    let (shown, plain) = (&shown.networks[0], &plain.networks[0]);
-    assert_eq!((shown.confirmations, shown.poll_interval_ms), (plain.confirmations, plain.poll_interval_ms));
+    for (shown, plain) in shown.networks.iter().zip(&plain.networks) {
+        assert_eq!(shown.poll_interval_ms, plain.poll_interval_ms);
+        assert_eq!(shown.solana(), plain.solana());
+    }
+    let (shown, plain) = (shown.networks[0].evm().unwrap(), plain.networks[0].evm().unwrap());
+    assert_eq!(shown.confirmations, plain.confirmations);
     assert_eq!(shown.gas.max_fee_gwei, plain.gas.max_fee_gwei);
     assert_eq!(shown.gas.per_settlement, plain.gas.per_settlement);
     assert_eq!((shown.batch, shown.gas.max_bump), (plain.batch, plain.gas.max_bump));
@@ -114,9 +118,9 @@ fn environment_variables_override_by_the_documented_rule() {
     assert_eq!(unknown, ["TOLLWAY_LOG"]);
     config.check().unwrap();
     assert_eq!((config.listen.to_string().as_str(), config.metrics), ("0.0.0.0:80", false));
-    assert_eq!((config.limits.settle_seconds, config.networks[0].confirmations), (20, 3));
+    assert_eq!((config.limits.settle_seconds, config.networks[0].evm().unwrap().confirmations), (20, 3));
     assert_eq!(config.networks[0].rpc[0].url().unwrap().as_str(), "https://other.example/key");
-    assert_eq!(config.networks[0].gas.per_day_wei.to_string(), "1000000000000000000000");
+    assert_eq!(config.networks[0].evm().unwrap().gas.per_day_wei.to_string(), "1000000000000000000000");
 }
 
 #[test]
@@ -175,12 +179,12 @@ fn a_check_finds_every_problem_with_its_key() {
             "limits.settle_seconds",
             "network[0].rpc",
             "network[0].confirmations",
+            "network[0].eip6492_factories[0]",
             "network[0].assets[0].address",
             "network[0].assets[1].decimals",
             "network[0].assets[1].symbol",
             "network[0].assets[1]",
             "network[0].assets[2].address",
-            "network[0].eip6492_factories[0]",
             "network[1].id",
         ]
     );

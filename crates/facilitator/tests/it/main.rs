@@ -5,6 +5,7 @@ mod abuse;
 mod common;
 mod config;
 mod config_operator;
+mod config_solana;
 mod http_api;
 mod keys;
 mod lookup;
