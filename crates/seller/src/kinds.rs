@@ -15,6 +15,9 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The least time between two questions, whatever the requests that find nothing.
 const NUDGED: Duration = Duration::from_millis(250);
 
+/// The member of a kind's `extra` that names the account that pays the fees, on Solana.
+const FEE_PAYER: &str = "feePayer";
+
 #[derive(Debug)]
 pub(crate) struct Kinds {
     known: RwLock<Option<(Arc<Supported>, Instant)>>,
@@ -44,10 +47,37 @@ impl Kinds {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    fn learn(&self, supported: Supported) {
+    fn learn(&self, mut supported: Supported) {
+        if let Some((before, _)) = self.known() {
+            keep_fee_payers(&before, &mut supported);
+        }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) =
             Some((Arc::new(supported), Instant::now()));
         self.ready.send_replace(true);
+    }
+}
+
+/// Keeps the fee payers that offers have named, for as long as the facilitator has them: it may name another one at each
+/// question, and offers that were made before would be answered by payments that match none made since.
+fn keep_fee_payers(before: &Supported, now: &mut Supported) {
+    let is_there = |fee_payer: &str| now.signers.values().flatten().any(|signer| signer == fee_payer);
+    let kept: Vec<_> = now
+        .kinds
+        .iter()
+        .enumerate()
+        .filter_map(|(place, kind)| {
+            let same = |old: &&Kind| {
+                (&old.scheme, &old.network, old.x402_version)
+                    == (&kind.scheme, &kind.network, kind.x402_version)
+            };
+            let named = before.kinds.iter().find(same)?.extra.str(FEE_PAYER)?;
+            (kind.extra.str(FEE_PAYER).is_some() && is_there(named)).then(|| (place, named.to_owned()))
+        })
+        .collect();
+    for (place, named) in kept {
+        if let Some(kind) = now.kinds.get_mut(place) {
+            kind.extra.0.insert(FEE_PAYER.to_owned(), named.into());
+        }
     }
 }
 
@@ -98,4 +128,36 @@ pub(crate) fn find<'a>(supported: &'a Supported, scheme: &str, network: &Network
     let covers =
         |kind: &&Kind| NetworkPattern::new(&kind.network).is_ok_and(|pattern| pattern.matches(network));
     supported.kinds.iter().filter(|kind| kind.x402_version == 2 && kind.scheme == scheme).find(covers)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn supported(fee_payer: &str, signers: &[&str]) -> Supported {
+        let network = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+        serde_json::from_value(json!({
+            "kinds": [{"x402Version": 2, "scheme": "exact", "network": network, "extra": {"feePayer": fee_payer}}],
+            "extensions": [],
+            "signers": {"solana:*": signers},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_fee_payer_is_kept_while_the_facilitator_has_it() {
+        let kinds = Kinds::new();
+        let named = || {
+            let (known, _) = kinds.known().unwrap();
+            known.kinds[0].extra.str(FEE_PAYER).unwrap().to_owned()
+        };
+        kinds.learn(supported("one", &["one", "two"]));
+        assert_eq!(named(), "one");
+        kinds.learn(supported("two", &["one", "two"]));
+        assert_eq!(named(), "one");
+        kinds.learn(supported("two", &["two", "three"]));
+        assert_eq!(named(), "two");
+    }
 }
