@@ -16,11 +16,13 @@ export const served = ({ url: client }) => async (url, key, count) => {
   return response.json();
 };
 
+const evmKey = (key) => ({ TOLLWAY_PRIVATE_KEY: key });
+
 /** `tollway pay`: the body on stdout, the receipt among the JSON lines on stderr. */
-export const ours = (options = []) => async (url, key, count) => {
+export const ours = (options = [], keyed = evmKey) => async (url, key, count) => {
   const lines = [];
   for (let i = 0; i < count; i++) {
-    const { code, stdout, stderr } = await run(tollway("pay", url, "--json", ...options), { TOLLWAY_PRIVATE_KEY: key });
+    const { code, stdout, stderr } = await run(tollway("pay", url, "--json", ...options), keyed(key));
     assert.equal(code, 0, `tollway pay exited with ${code}\n${stdout}\n${stderr}`);
     const settlement = jsonLines(stderr).map(receiptIn).find(Boolean);
     lines.push({ status: 200, body: stdout, settlement });
@@ -36,13 +38,13 @@ function receiptIn(value) {
 }
 
 /** What `url` asks for, by `scheme`: {payTo, amount}. */
-export async function offered(url, scheme = "exact") {
+export async function offered(url, scheme = "exact", network = NETWORK) {
   const response = await fetch(url);
   assert.equal(response.status, 402, `${url} answered ${response.status}`);
   const header = response.headers.get("PAYMENT-REQUIRED");
   assert.ok(header, "the 402 carries PAYMENT-REQUIRED");
   const { accepts } = JSON.parse(Buffer.from(header, "base64").toString());
-  const offer = accepts.find((offer) => offer.scheme === scheme && offer.network === NETWORK);
+  const offer = accepts.find((offer) => offer.scheme === scheme && offer.network === network);
   assert.ok(offer, `${url} has no offer of ${scheme}`);
   return offer;
 }

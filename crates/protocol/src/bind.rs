@@ -139,8 +139,11 @@ pub const MIN_REMAINING_SECONDS: u64 = 6;
 /// What is valid for ever is never known to have failed.
 pub const MAX_WINDOW_SLACK_SECONDS: u64 = 3_600;
 
-/// Whether `accepted`, as the payer echoed it, is `offer`: every member equal, but for `extra`,
-/// where the payer may have added to the seller's. Addresses are compared as addresses.
+/// What an offer on Solana tells payers of the chain, anew with every answer: no terms of what is paid.
+const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
+
+/// Whether `accepted`, as the payer echoed it, is `offer`: every member equal, but for `extra`, where the payer may have
+/// added to the seller's, and what it says of Solana's state may be older. Addresses are compared as addresses.
 ///
 /// This is the reference server's rule.
 #[must_use]
@@ -176,7 +179,9 @@ fn mismatch_besides(
     } else if offer.max_timeout_seconds != accepted.max_timeout_seconds {
         Some((Reason::OfferMismatch, "maxTimeoutSeconds"))
     } else {
-        let subset = offer.extra.0.iter().all(|(key, value)| {
+        let is_hint = |key: &str| offer.network.namespace() == "solana" && HINTS.contains(&key);
+        let mut terms = offer.extra.0.iter().filter(|(key, _)| !is_hint(key));
+        let subset = terms.all(|(key, value)| {
             accepted.extra.get(key).is_some_and(|other| crate::json::is_subset(value, other))
         });
         (!subset).then_some((Reason::OfferMismatch, "extra"))

@@ -14,6 +14,7 @@ mod killed;
 mod load;
 mod node;
 mod oracle;
+mod random;
 mod replica;
 mod taken_over;
 mod world;

@@ -1,7 +1,7 @@
 //! A facilitator's process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
@@ -21,18 +21,29 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Starts it; its log goes to the file.
-    pub(crate) async fn start(mut command: Command, log: PathBuf) -> Self {
-        let stderr = std::fs::File::create(&log).unwrap();
+    pub(crate) async fn start(command: Command, log: PathBuf) -> Self {
+        let started = Self::try_start(command, &log).await;
+        started.unwrap_or_else(|status| {
+            panic!("it ended before it was ready: {status}: {}", std::fs::read_to_string(&log).unwrap())
+        })
+    }
+
+    /// The same, or how it ended before it was ready.
+    pub(crate) async fn try_start(mut command: Command, log: &Path) -> Result<Self, ExitStatus> {
+        let stderr = std::fs::File::create(log).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let id = child.id().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(WITHIN, lines.next_line()).await;
-        let said = || std::fs::read_to_string(&log).unwrap_or_default();
-        let Ok(Ok(Some(line))) = first else { panic!("it does not become ready: {first:?}: {}", said()) };
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        let Ok(Ok(line)) = first else { panic!("it does not become ready: {first:?}: {}", said()) };
+        let Some(line) = line else {
+            return Err(tokio::time::timeout(WITHIN, child.wait()).await.expect("it does not end").unwrap());
+        };
         let ready: Value = serde_json::from_str(&line).unwrap();
         let url = url::Url::parse(ready["url"].as_str().unwrap()).unwrap();
         let address = url.socket_addrs(|| None).unwrap()[0];
-        Self { child, id, address, _stdout: lines }
+        Ok(Self { child, id, address, _stdout: lines })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -68,7 +79,8 @@ impl Replica {
         self.signal("-CONT");
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(WITHIN, self.child.wait()).await.expect("it does not end").unwrap()
     }
 }

@@ -66,7 +66,7 @@ reasons! {
     SchemeMismatch { core: "invalid_scheme", evm: "invalid_exact_evm_scheme", upto: "invalid_upto_evm_scheme", svm: "invalid_exact_svm_unsupported_scheme";
         402, Fresh, "Pay one of the offers in this answer." }
     /// The payment's network is not the offer's.
-    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch", upto: "invalid_upto_evm_network_mismatch", svm: "invalid_exact_svm_network_mismatch";
+    NetworkMismatch { core: "network_mismatch", evm: "invalid_exact_evm_network_mismatch", upto: "invalid_upto_evm_network_mismatch", svm: "invalid_exact_svm_network_mismatch", svm_v1: "network_mismatch";
         402, Fresh, "Pay one of the offers in this answer." }
     /// What the payer accepted is not an offer for this request.
     OfferMismatch { core: "No matching payment requirements", also: ["no_matching_payment_requirements", "No matching payment requirements found"];
@@ -258,7 +258,7 @@ reasons! {
     TransferNotSupported { core: "transfer_method_not_supported", evm: "invalid_exact_evm_eip3009_not_supported", permit2: "permit2_proxy_not_deployed";
         402, Never, "The token or the network can't do this kind of transfer: offer another transfer method." }
     /// The chain refused the transfer when it was tried.
-    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", permit2: "permit2_simulation_failed", svm: "invalid_exact_svm_transaction_simulation_failed", also: ["simulation_failed"];
+    SimulationFailed { core: "transaction_simulation_failed", evm: "invalid_exact_evm_transaction_simulation_failed", permit2: "permit2_simulation_failed", svm: "invalid_exact_svm_transaction_simulation_failed", svm_v1: "transaction_simulation_failed", also: ["simulation_failed"];
         402, Fresh, "The chain refuses this transfer; the message has its reason." }
     /// The transaction was mined and failed.
     TransactionFailed { core: "invalid_transaction_state", evm: "invalid_exact_evm_transaction_failed", upto: "invalid_upto_evm_transaction_failed", svm: "invalid_exact_svm_transaction_failed", svm_v1: "transaction_failed";

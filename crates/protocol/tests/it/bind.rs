@@ -47,6 +47,22 @@ fn x402rs_29_a_payer_may_not_drop_or_change_what_extra_has() {
 }
 
 #[test]
+fn on_solana_alone_the_chains_state_in_an_offer_may_be_older_in_its_echo() {
+    let on = |network: &str, hash: &str, height: &str| {
+        let mut offer =
+            with_extra(json!({ "feePayer": "a", "recentBlockhash": hash, "lastValidBlockHeight": height }));
+        offer.network = tollway_protocol::Network::new(network).unwrap();
+        offer
+    };
+    let solana = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+    assert!(accepts(&on(solana, "new", "151"), &on(solana, "old", "150")));
+    let mut other = on(solana, "new", "151");
+    other.extra = other.extra.with("feePayer", "b");
+    assert!(!accepts(&on(solana, "new", "151"), &other));
+    assert!(!accepts(&on("eip155:84532", "new", "151"), &on("eip155:84532", "old", "150")));
+}
+
+#[test]
 fn addresses_match_in_any_case_and_nothing_else_does() {
     let lower = Offer { asset: USDC.to_lowercase(), pay_to: SELLER.to_lowercase(), ..offer() };
     assert!(accepts(&offer(), &lower));
