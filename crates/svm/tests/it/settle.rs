@@ -114,3 +114,14 @@ async fn i05_what_never_lands_is_pending_until_its_blockhash_is_dead_and_then_fa
     assert_eq!(transaction(&late), transaction(&early));
     assert_eq!(world.earned(), 0);
 }
+
+#[tokio::test]
+async fn fa23_no_clock_decides_on_solana() {
+    let world = world();
+    let request = world.request(&world.draft());
+    for now in [0, 1, u64::MAX / 2] {
+        let bound = bind(&world.facilitator, &request).unwrap();
+        let verified = bound.at(tollway_protocol::door::UnixTime(now)).unwrap();
+        world.facilitator.verify(&verified).await.unwrap();
+    }
+}
