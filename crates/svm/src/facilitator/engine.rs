@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -23,13 +23,15 @@ use crate::facilitator::watch::Item;
 use crate::keys::Key;
 use crate::payload::SvmPayment;
 
+/// For how long a fee payer is the one that is offered. Some sellers ask for it twice, for the offer and for the payment.
+const TURN_SECONDS: u64 = 600;
+
 /// The settlement pipeline of one cluster.
 pub(super) struct Engine {
     pub(super) cluster: Cluster,
     pub(super) journal: Arc<dyn Journal>,
     /// The fee payers.
     pub(super) lanes: Vec<Lane>,
-    rotation: AtomicUsize,
     pub(super) flights: Flights,
     /// What is on its way to the chain.
     pub(super) items: Mutex<HashMap<PaymentKey, Item>>,
@@ -56,7 +58,6 @@ impl Engine {
             cluster,
             journal,
             lanes: keys.into_iter().map(|key| Lane::new(key, process)).collect(),
-            rotation: AtomicUsize::new(0),
             flights,
             items: Mutex::default(),
             wake: Notify::new(),
@@ -70,10 +71,11 @@ impl Engine {
         &self.cluster.config.network
     }
 
-    /// The fee payers in turn.
-    pub(super) fn next_fee_payer(&self) -> String {
-        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
-        let lane = turn.checked_rem(self.lanes.len()).and_then(|turn| self.lanes.get(turn));
+    /// The fee payers in turn, for [`TURN_SECONDS`] each.
+    pub(super) fn fee_payer(&self, at: UnixTime) -> String {
+        let lanes = u64::try_from(self.lanes.len()).unwrap_or(u64::MAX);
+        let turn = (at.0 / TURN_SECONDS).checked_rem(lanes).and_then(|turn| usize::try_from(turn).ok());
+        let lane = turn.and_then(|turn| self.lanes.get(turn));
         lane.map(|lane| lane.key.address().to_string()).unwrap_or_default()
     }
 

@@ -20,6 +20,7 @@ use tollway_ledger::Journal;
 use tollway_protocol::Network;
 use tollway_protocol::Refusal;
 use tollway_protocol::bind::{Bound, Effects, Presented, Verified};
+use tollway_protocol::door::UnixTime;
 use tollway_protocol::json::Object;
 use tollway_protocol::scheme::{FacilitatorScheme, NotReady, Outcome};
 use tollway_protocol::wire::Kind;
@@ -58,6 +59,12 @@ impl ExactFacilitator {
         self.engine.examine(payment).map(drop)
     }
 
+    /// The fee payer that `/supported` names at this time: each has its turn for ten minutes.
+    #[must_use]
+    pub fn fee_payer(&self, at: UnixTime) -> String {
+        self.engine.fee_payer(at)
+    }
+
     /// RPC round trips made so far.
     #[must_use]
     pub fn round_trips(&self) -> u64 {
@@ -72,7 +79,7 @@ impl FacilitatorScheme for ExactFacilitator {
             x402_version: 2,
             scheme: SCHEME.to_owned(),
             network: self.network().to_string(),
-            extra: Object::new().with("feePayer", self.engine.next_fee_payer()),
+            extra: Object::new().with("feePayer", self.fee_payer(Engine::now())),
             unknown: Object::new(),
         }
     }
