@@ -39,6 +39,8 @@ pub(super) struct Engine {
     pub(super) wake: Notify,
     /// A node announced a slot.
     pub(super) slot: Notify,
+    /// Held while transactions are sent again.
+    pub(super) urging: Arc<tokio::sync::Mutex<()>>,
     pub(super) is_watching: AtomicBool,
     pub(super) is_draining: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Engine {
             items: Mutex::default(),
             wake: Notify::new(),
             slot: Notify::new(),
+            urging: Arc::default(),
             is_watching: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         }))

@@ -216,6 +216,8 @@ impl Engine {
 
     /// Gives the nodes what is in no block: at once what they were not given yet, then now and then.
     fn urge(self: &Arc<Self>, absent: &[PaymentKey]) {
+        // One round at a time, however long nodes that hang make it.
+        let Ok(round) = self.urging.clone().try_lock_owned() else { return };
         let due: Vec<(SignedTransaction, bool)> = {
             let mut items = self.items.lock();
             let (now, every) = (Instant::now(), self.cluster.config.resend);
@@ -239,6 +241,7 @@ impl Engine {
                 let launch = part.iter().map(|(transaction, is_first)| engine.launch(transaction, *is_first));
                 futures_util::future::join_all(launch).await;
             }
+            drop(round);
         });
     }
 }
