@@ -168,9 +168,9 @@ pub(super) async fn statuses(rpc: &Rpc, signatures: &[&str], ever: bool) -> Resu
     read_statuses(rpc.request("getSignatureStatuses", params).await?, signatures.len())
 }
 
-/// What one node says of a transaction.
+/// What one node says of a transaction of the last minutes.
 pub(super) async fn status_at(rpc: &Rpc, node: usize, signature: &str) -> Result<Statuses, RpcError> {
-    let params = ([signature], json!({"searchTransactionHistory": true}));
+    let params = ([signature], json!({"searchTransactionHistory": false}));
     read_statuses(rpc.request_of(node, "getSignatureStatuses", params).await?, 1)
 }
 
@@ -182,9 +182,37 @@ fn read_statuses(found: InContext<Vec<Option<Status>>>, count: usize) -> Result<
     }
 }
 
-/// Whether blocks after the last finalized one could take a transaction with this blockhash, and the slot of that one.
-pub(super) async fn is_alive(rpc: &Rpc, blockhash: &str) -> Result<(u64, bool), RpcError> {
-    let params = (blockhash, json!({"commitment": "finalized"}));
-    let found: InContext<bool> = rpc.request("isBlockhashValid", params).await?;
-    Ok((found.slot(), found.value))
+/// What one node says, all at once, of transactions with one blockhash.
+pub(super) struct LastLook {
+    /// The slot of its last finalized block.
+    pub(super) finalized: u64,
+    /// Whether a block after that one could take them.
+    pub(super) is_alive: bool,
+    pub(super) statuses: Statuses,
+}
+
+/// Asks a node, or the first that answers, whether transactions can land any more and whether they have, in this order.
+pub(super) async fn last_look(
+    rpc: &Rpc,
+    node: Option<usize>,
+    blockhash: &str,
+    signatures: &[&str],
+) -> Result<LastLook, RpcError> {
+    let unreadable = || RpcError::Unreachable("its answer can't be read");
+    let valid = (blockhash, json!({"commitment": "finalized"}));
+    let ever = (signatures, json!({"searchTransactionHistory": node.is_some()}));
+    let (valid, found): (InContext<bool>, InContext<Vec<Option<Status>>>) = match node {
+        Some(node) => (
+            rpc.request_of(node, "isBlockhashValid", valid).await?,
+            rpc.request_of(node, "getSignatureStatuses", ever).await?,
+        ),
+        None => {
+            let asks = [Ask::new("isBlockhashValid", &valid), Ask::new("getSignatureStatuses", &ever)];
+            let mut given = rpc.together(&asks).await?.into_iter();
+            let mut next = || given.next().ok_or_else(unreadable);
+            (next()?.read()?, next()?.read()?)
+        }
+    };
+    let statuses = read_statuses(found, signatures.len())?;
+    Ok(LastLook { finalized: valid.slot(), is_alive: valid.value, statuses })
 }

@@ -1,65 +1,120 @@
 //! The proof that a transaction did not land and never will.
+//!
+//! A blockhash that a node knew at some slot, and that is not valid after a finalized block of that slot or a later one,
+//! is valid never again. A transaction that a node does not know is in none of its blocks up to now, if the node knows
+//! them all: for the last 300 slots every node does, of older ones it may have thrown some away or never had them.
 
 use std::collections::HashMap;
 
+use tokio::time::Instant;
 use tollway_protocol::bind::PaymentKey;
 
-use crate::facilitator::cluster;
+use crate::facilitator::cluster::{self, LastLook, MOST_STATUSES};
 use crate::facilitator::engine::Engine;
 use crate::facilitator::watch::Landed;
 
 /// For how many slots at least a blockhash is not asked about: it can be used for 150 blocks.
 const YOUNG: u64 = 150;
-/// Slots after which nodes may have thrown a block away: then that they don't know a transaction proves nothing.
-const FORGOTTEN: u64 = 150_000;
+/// How many slots back a node surely knows every transaction.
+const KNOWN: u64 = 300;
 /// How many blockhashes are asked about at a time.
 const MOST: usize = 32;
 
+/// A transaction that may be dead.
+#[derive(Clone)]
+struct Old {
+    key: PaymentKey,
+    hash: String,
+    /// A slot at which its blockhash was known.
+    known: u64,
+}
+
 impl Engine {
     /// Ends those of the absent that are proven dead; `slot` is the one that the nodes are at.
-    ///
-    /// A blockhash that a node knew at some slot, and that is not valid after a finalized block of that slot or a later
-    /// one, is valid never again. A transaction that is in no block up to that one, says a node that has all of them,
-    /// can't be in any later one.
     pub(super) async fn bury(&self, absent: &[PaymentKey], slot: u64) {
-        let mut old: HashMap<String, Vec<(PaymentKey, String, u64)>> = HashMap::new();
-        {
-            let items = self.items.lock();
-            for item in absent.iter().filter_map(|key| items.get(key)) {
-                if slot <= item.known.saturating_add(YOUNG) {
-                    continue;
-                }
-                let one = (item.key.clone(), item.transaction.hash.clone(), item.known);
-                if old.len() < MOST || old.contains_key(&item.blockhash) {
-                    old.entry(item.blockhash.clone()).or_default().push(one);
-                }
-            }
-        }
-        for (blockhash, those) in old {
-            let Ok((finalized, is_alive)) = cluster::is_alive(&self.cluster.rpc, &blockhash).await else {
-                return;
-            };
-            if !is_alive {
-                self.bury_all(&those, finalized).await;
+        for (blockhash, old) in self.old(absent, slot) {
+            for part in old.chunks(MOST_STATUSES) {
+                self.bury_some(&blockhash, part).await;
             }
         }
     }
 
-    /// Ends those whose blockhash was known before the slot `finalized`, in which it is dead.
-    async fn bury_all(&self, those: &[(PaymentKey, String, u64)], finalized: u64) {
-        for part in those.chunks(cluster::MOST_STATUSES) {
-            let hashes: Vec<&str> = part.iter().map(|(_, hash, _)| hash.as_str()).collect();
-            let Ok(found) = cluster::statuses(&self.cluster.rpc, &hashes, true).await else { return };
-            let has_all = found.slot >= finalized;
-            let landed = part.iter().zip(found.all).filter_map(|((key, hash, known), status)| match status {
-                Some(status) => self.landed(key, &status),
-                None => {
-                    let is_proof =
-                        has_all && *known <= finalized && found.slot < known.saturating_add(FORGOTTEN);
-                    is_proof.then(|| Landed::never(key.clone(), hash.clone()))
-                }
-            });
-            self.record(landed.collect()).await;
+    /// Those that may be dead, by their blockhashes; first those that were not asked about for longest.
+    fn old(&self, absent: &[PaymentKey], slot: u64) -> HashMap<String, Vec<Old>> {
+        let mut items = self.items.lock();
+        let mut candidates: Vec<_> = absent
+            .iter()
+            .filter_map(|key| items.get(key))
+            .filter(|item| slot > item.known.saturating_add(YOUNG))
+            .map(|item| (item.asked, item.key.clone()))
+            .collect();
+        candidates.sort_by_key(|(asked, _)| *asked);
+        let mut old: HashMap<String, Vec<Old>> = HashMap::new();
+        for (_, key) in candidates {
+            let Some(item) = items.get_mut(&key) else { continue };
+            if old.len() < MOST || old.contains_key(&item.blockhash) {
+                item.asked = Some(Instant::now());
+                let hash = item.transaction.hash.clone();
+                old.entry(item.blockhash.clone()).or_default().push(Old { key, hash, known: item.known });
+            }
+        }
+        old
+    }
+
+    /// Ends those of `old` of which one node proves that they are dead; or, where that is too long ago for one, all do.
+    async fn bury_some(&self, blockhash: &str, old: &[Old]) {
+        let rpc = &self.cluster.rpc;
+        let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
+        let Ok(look) = cluster::last_look(rpc, None, blockhash, &hashes).await else { return };
+        let is_recent = |one: &Old| look.statuses.slot < one.known.saturating_add(KNOWN);
+        let (recent, forgotten): (Vec<_>, Vec<_>) =
+            old.iter().cloned().enumerate().partition(|(_, one)| is_recent(one));
+        let landed = recent.into_iter().filter_map(|(place, one)| self.judge(&one, place, &look));
+        self.record(landed.collect()).await;
+        if !forgotten.is_empty() {
+            let forgotten: Vec<Old> = forgotten.into_iter().map(|(_, one)| one).collect();
+            self.bury_forgotten(blockhash, &forgotten).await;
+        }
+    }
+
+    /// Asks every node, of which there must be two: a hole in one's history is not in the other's.
+    async fn bury_forgotten(&self, blockhash: &str, old: &[Old]) {
+        let rpc = &self.cluster.rpc;
+        let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
+        let mut left: Vec<Option<Landed>> = Vec::new();
+        for node in 0..rpc.nodes() {
+            let look = cluster::last_look(rpc, Some(node), blockhash, &hashes).await;
+            let judged = old
+                .iter()
+                .enumerate()
+                .map(|(place, one)| look.as_ref().ok().and_then(|look| self.judge(one, place, look)));
+            left = if node == 0 {
+                judged.collect()
+            } else {
+                left.into_iter().zip(judged).map(|(before, now)| before.and(now)).collect()
+            };
+        }
+        metrics::gauge!("tollway_svm_unproven")
+            .set(left.iter().filter(|landed| landed.is_none()).count() as f64);
+        if rpc.nodes() < 2 {
+            tracing::error!(
+                transactions = old.len(),
+                "too old for one node to tell whether they landed: configure a second one"
+            );
+            return;
+        }
+        self.record(left.into_iter().flatten().collect()).await;
+    }
+
+    /// What a look proves of the transaction at `place` in it.
+    fn judge(&self, one: &Old, place: usize, look: &LastLook) -> Option<Landed> {
+        match look.statuses.all.get(place)? {
+            Some(status) => self.landed(&one.key, status),
+            None => {
+                let is_dead = !look.is_alive && one.known <= look.finalized;
+                let has_all = look.statuses.slot >= look.finalized;
+                (is_dead && has_all).then(|| Landed::never(one.key.clone(), one.hash.clone()))
+            }
         }
     }
 }

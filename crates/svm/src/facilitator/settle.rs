@@ -18,6 +18,8 @@ use crate::facilitator::lane::Lane;
 use crate::facilitator::watch::Item;
 use crate::payload::{self, SvmPayment};
 
+/// How often one who came second looks whether the first one was told.
+const TURN: Duration = Duration::from_millis(10);
 /// How often a settlement of another process is looked at.
 const FOLLOW: Duration = Duration::from_millis(250);
 /// Reverts of one payer's payments in a day, at our cost, after which it is refused.
@@ -60,11 +62,11 @@ impl Engine {
             let refusal = payment.refuse(Reason::AlreadyUsed, message);
             Outcome::NotSettled { refusal, transaction: Some(transaction) }
         };
-        if seat.is_second() {
-            return twice(transaction);
+        while seat.is_second() && Instant::now() < end {
+            tokio::time::sleep(TURN).await;
         }
         // Nobody may be listening any more.
-        if Instant::now() >= end {
+        if seat.is_second() || Instant::now() >= end {
             return pending(Some(transaction));
         }
         match self.journal.tell(payment.key()).await {
@@ -98,8 +100,9 @@ impl Engine {
         match self.flights.board(payment.key(), load) {
             Boarding::Passenger(seat) => Ok(seat),
             Boarding::Overdrawn => Err(refused(payment.refuse(
-                Reason::InsufficientBalance,
-                "the payer's balance is promised to its payments that are being settled",
+                // What has landed may still count: later it will be seen.
+                Reason::FacilitatorUnavailable,
+                "the payer's balance is promised to its payments that are being settled: send it again later",
             ))),
             Boarding::Full => Err(refused(payment.refuse(
                 Reason::FacilitatorUnavailable,
@@ -119,6 +122,10 @@ impl Engine {
             return Ok(Some(seat));
         }
         let record = self.recorded(payment).await?;
+        // It may have begun meanwhile.
+        if let Some(seat) = self.flights.find(payment.key()) {
+            return Ok(Some(seat));
+        }
         Ok(record.map(|record| Seat::alone(self.follow(payment, &record))))
     }
 

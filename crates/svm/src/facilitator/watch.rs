@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
-use tollway_ledger::{Ending, LedgerError, Mined, Record, SignedTransaction};
+use tollway_ledger::{Ending, Holder, JournalState, LedgerError, Mined, Record, SignedTransaction};
 use tollway_protocol::bind::{Bound, PaymentKey};
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Dialect, Reason};
@@ -25,6 +25,8 @@ use crate::transaction::Transaction;
 const REST: Duration = Duration::from_secs(2);
 /// How many transactions are sent again at a time.
 const MOST_AT_ONCE: usize = 16;
+/// How often the journal is read for what is in no hand.
+const HELD: Duration = Duration::from_secs(30);
 /// How often the mints are read again.
 const MINTS: Duration = Duration::from_secs(600);
 
@@ -39,6 +41,8 @@ pub(super) struct Item {
     pub(super) known: u64,
     /// When it was given to the nodes last.
     sent: Option<Instant>,
+    /// When it was asked about last whether it is dead.
+    pub(super) asked: Option<Instant>,
     flight: Option<(Flight, Bound)>,
 }
 
@@ -59,6 +63,7 @@ impl Item {
             fee,
             known: lane::known(transaction.nonce),
             sent: None,
+            asked: None,
             flight,
         })
     }
@@ -73,8 +78,15 @@ pub(super) struct Landed {
 
 impl Engine {
     /// Follows `item` from now on.
-    pub(super) fn put_on_the_way(self: &Arc<Self>, item: Item) {
-        self.items.lock().insert(item.key.clone(), item);
+    pub(super) fn put_on_the_way(self: &Arc<Self>, mut item: Item) {
+        {
+            let mut items = self.items.lock();
+            // Whoever waits for it goes on waiting.
+            if let Some(before) = items.remove(&item.key) {
+                item.flight = item.flight.or(before.flight);
+            }
+            items.insert(item.key.clone(), item);
+        }
         self.wake.notify_one();
         self.start();
     }
@@ -117,6 +129,22 @@ impl Engine {
         };
         for record in records {
             self.take_up(&record).await;
+        }
+    }
+
+    /// Follows what is this process's in the journal and in no hand: where an answer of the store was lost.
+    async fn resume_held(self: &Arc<Self>) {
+        let records = match self.journal.open(self.network()).await {
+            Ok(records) => records,
+            Err(error) => return tracing::warn!(%error, "what is open can't be read"),
+        };
+        for record in records {
+            let is_unfinished = matches!(record.state, JournalState::Signed | JournalState::Broadcast);
+            let is_in_hand =
+                self.items.lock().contains_key(&record.key) || self.flights.find(&record.key).is_some();
+            if record.holder == Holder::This && is_unfinished && !is_in_hand {
+                self.take_up(&record).await;
+            }
         }
     }
 
@@ -275,10 +303,10 @@ fn outcome(payment: &Bound, ending: Ending) -> Outcome {
 
 /// Looks at all that is on its way, again and again, for as long as there is an engine.
 async fn watch(engine: Weak<Engine>) {
-    let (mut tended, mut read) = (Instant::now(), Instant::now());
+    let mut last = [Instant::now(); 3];
     while let Some(engine) = engine.upgrade() {
         // A look that panics is a look less.
-        let look = AssertUnwindSafe(engine.watch_once(&mut tended, &mut read)).catch_unwind();
+        let look = AssertUnwindSafe(engine.watch_once(&mut last)).catch_unwind();
         if look.await.is_err() {
             tracing::error!("the watcher panicked; it goes on");
         }
@@ -293,7 +321,7 @@ async fn watch(engine: Weak<Engine>) {
 }
 
 impl Engine {
-    async fn watch_once(self: &Arc<Self>, tended: &mut Instant, read: &mut Instant) {
+    async fn watch_once(self: &Arc<Self>, [tended, held, read]: &mut [Instant; 3]) {
         if !self.items.lock().is_empty() {
             self.look().await;
         }
@@ -301,6 +329,10 @@ impl Engine {
             *tended = Instant::now();
             self.take_over().await;
             self.finalize().await;
+        }
+        if held.elapsed() >= HELD {
+            *held = Instant::now();
+            self.resume_held().await;
         }
         if read.elapsed() >= MINTS {
             *read = Instant::now();
