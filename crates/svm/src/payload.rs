@@ -70,6 +70,7 @@ impl SvmPayment {
 }
 
 /// The payload of a transaction.
+#[cfg(feature = "payer")]
 pub(crate) fn payload(transaction: &[u8]) -> Object {
     Object::new().with(TRANSACTION, STANDARD.encode(transaction))
 }
