@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Asks every node, of which there must be two: a hole in one's history is not in the other's.
+    /// Asks every node. That there is no block takes two of them: a hole in one's history is not in the other's.
     async fn bury_forgotten(&self, blockhash: &str, old: &[Old]) {
         let rpc = &self.cluster.rpc;
         let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
@@ -91,19 +91,21 @@ impl Engine {
             left = if node == 0 {
                 judged.collect()
             } else {
-                left.into_iter().zip(judged).map(|(before, now)| before.and(now)).collect()
+                left.into_iter().zip(judged).map(|(before, now)| agreed(before, now)).collect()
             };
         }
-        metrics::gauge!("tollway_svm_unproven")
-            .set(left.iter().filter(|landed| landed.is_none()).count() as f64);
-        if rpc.nodes() < 2 {
+        // One node can show a block, not that there is none.
+        let is_proven = |landed: &Landed| rpc.nodes() >= 2 || landed.is_mined();
+        let proven: Vec<Landed> = left.into_iter().flatten().filter(is_proven).collect();
+        let unproven = old.len().saturating_sub(proven.len());
+        metrics::gauge!("tollway_svm_unproven").set(unproven as f64);
+        if unproven > 0 {
             tracing::error!(
-                transactions = old.len(),
-                "too old for one node to tell whether they landed: configure a second one"
+                transactions = unproven,
+                "too old to be told yet whether they landed: two nodes that keep their history are needed"
             );
-            return;
         }
-        self.record(left.into_iter().flatten().collect()).await;
+        self.record(proven).await;
     }
 
     /// What a look proves of the transaction at `place` in it.
@@ -116,5 +118,34 @@ impl Engine {
                 (is_dead && has_all).then(|| Landed::never(one.key.clone(), one.hash.clone()))
             }
         }
+    }
+}
+
+/// What two nodes say together: a block that one of them knows counts, and that there is none only from both.
+fn agreed(one: Option<Landed>, other: Option<Landed>) -> Option<Landed> {
+    match (one, other) {
+        (Some(found), _) if found.is_mined() => Some(found),
+        (_, Some(found)) if found.is_mined() => Some(found),
+        (Some(never), Some(_)) => Some(never),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollway_protocol::Network;
+
+    use super::*;
+
+    #[test]
+    fn fa22_a_block_that_one_node_knows_outweighs_the_other_s_not_knowing() {
+        let key = PaymentKey::new(&Network::named("solana").unwrap(), &["key"]);
+        let never = || Some(Landed::never(key.clone(), "hash".to_owned()));
+        let mined = || Some(Landed::mined_for_test(key.clone()));
+        assert!(agreed(mined(), never()).unwrap().is_mined());
+        assert!(agreed(never(), mined()).unwrap().is_mined());
+        assert!(agreed(mined(), None).unwrap().is_mined());
+        assert!(!agreed(never(), never()).unwrap().is_mined());
+        assert!(agreed(never(), None).is_none() && agreed(None, never()).is_none());
     }
 }

@@ -275,6 +275,18 @@ impl Engine {
 }
 
 impl Landed {
+    /// Whether it is in a block.
+    pub(super) fn is_mined(&self) -> bool {
+        self.mined.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn mined_for_test(key: PaymentKey) -> Self {
+        let hash = "hash".to_owned();
+        let mined = Mined { hash: hash.clone(), block: 1, fee_gwei: 1, reverted: Vec::new() };
+        Self { key, mined: Some(mined), ending: Ending::Settled { hash, block: 1 } }
+    }
+
     /// It is in no block and never will be.
     pub(super) fn never(key: PaymentKey, hash: String) -> Self {
         let message = "the transaction's blockhash died before any block took it: nothing was paid";

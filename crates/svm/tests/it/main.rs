@@ -5,6 +5,7 @@ mod common;
 mod crafted;
 mod draft;
 mod faults;
+mod history;
 mod keys;
 mod oracle;
 mod pay;
