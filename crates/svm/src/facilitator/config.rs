@@ -1,9 +1,10 @@
 //! What a facilitator is told of its cluster.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tollway_protocol::assets::Asset;
+use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Secret};
 use tollway_rpc::Transport;
 
@@ -41,6 +42,10 @@ pub struct ClusterConfig {
     pub low_lamports: u64,
     /// The most settlements on their way in this process.
     pub in_flight: usize,
+    /// The time of day, by which offers expire and days of the budget end.
+    pub clock: Arc<dyn Fn() -> UnixTime + Send + Sync>,
+    /// What tells this process from every other one that shares the journal.
+    pub process: u64,
 }
 
 impl ClusterConfig {
@@ -62,6 +67,12 @@ impl ClusterConfig {
             lamports_per_day: 1_000_000_000,
             low_lamports: 10_000_000,
             in_flight: 4_096,
+            clock: Arc::new(now),
+            process: rand::random(),
         }
     }
+}
+
+fn now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

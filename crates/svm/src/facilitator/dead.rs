@@ -4,7 +4,7 @@
 //! is valid never again. A transaction that a node does not know is in none of its blocks up to now, if the node knows
 //! them all: for the last 300 slots every node does, of older ones it may have thrown some away or never had them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 use tollway_protocol::bind::PaymentKey;
@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// Those that may be dead, by their blockhashes; first those that were not asked about for longest.
-    fn old(&self, absent: &[PaymentKey], slot: u64) -> HashMap<String, Vec<Old>> {
+    fn old(&self, absent: &[PaymentKey], slot: u64) -> BTreeMap<String, Vec<Old>> {
         let mut items = self.items.lock();
         let mut candidates: Vec<_> = absent
             .iter()
@@ -49,7 +49,7 @@ impl Engine {
             .map(|item| (item.asked, item.key.clone()))
             .collect();
         candidates.sort_by_key(|(asked, _)| *asked);
-        let mut old: HashMap<String, Vec<Old>> = HashMap::new();
+        let mut old: BTreeMap<String, Vec<Old>> = BTreeMap::new();
         for (_, key) in candidates {
             let Some(item) = items.get_mut(&key) else { continue };
             if old.len() < MOST || old.contains_key(&item.blockhash) {

@@ -1,9 +1,8 @@
 //! What the parts of the pipeline share, and verification.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use solana_address::Address;
@@ -34,7 +33,7 @@ pub(super) struct Engine {
     pub(super) lanes: Vec<Lane>,
     pub(super) flights: Flights,
     /// What is on its way to the chain.
-    pub(super) items: Mutex<HashMap<PaymentKey, Item>>,
+    pub(super) items: Mutex<BTreeMap<PaymentKey, Item>>,
     /// Something was put on its way.
     pub(super) wake: Notify,
     /// A node announced a slot.
@@ -54,7 +53,7 @@ impl Engine {
         if keys.is_empty() {
             return Err(ClusterError::NoFeePayer);
         }
-        let process = rand::random();
+        let process = cluster.config.process;
         let flights = Flights::new(cluster.config.in_flight);
         Ok(Arc::new(Self {
             cluster,
@@ -86,8 +85,8 @@ impl Engine {
         self.lanes.iter().find(|lane| lane.key.address() == *fee_payer)
     }
 
-    pub(super) fn now() -> UnixTime {
-        UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    pub(super) fn now(&self) -> UnixTime {
+        (self.cluster.config.clock)()
     }
 
     /// Judges a payment by all rules that need no node: the scheme's, ours, and the payer's signature.

@@ -79,7 +79,7 @@ impl FacilitatorScheme for ExactFacilitator {
             x402_version: 2,
             scheme: SCHEME.to_owned(),
             network: self.network().to_string(),
-            extra: Object::new().with("feePayer", self.fee_payer(Engine::now())),
+            extra: Object::new().with("feePayer", self.fee_payer(self.engine.now())),
             unknown: Object::new(),
         }
     }

@@ -94,7 +94,7 @@ impl Engine {
             Err(refusal) => return self.joined(payment).await?.ok_or_else(|| refused(refusal)),
         };
         fault::point("settle.verified");
-        let checked = payment.clone().at(Self::now()).map_err(refused)?;
+        let checked = payment.clone().at(self.now()).map_err(refused)?;
         let transfer = &tried.payment.transfer;
         let load = Load { source: transfer.source, amount: transfer.amount, left: tried.left };
         match self.flights.board(payment.key(), load) {
@@ -135,7 +135,7 @@ impl Engine {
 
     async fn not_suspended(&self, payment: &Bound) -> Result<(), Outcome> {
         let payer = payment.effects().payer.as_str();
-        let since = Self::now().minus(DAY_SECONDS);
+        let since = self.now().minus(DAY_SECONDS);
         let reverts = self.journal.reverts(self.network(), payer, since).await;
         let reverts = reverts.map_err(|error| no_store(payment, &error))?;
         if reverts < REVERTS_PER_DAY {
@@ -258,7 +258,7 @@ impl Engine {
             bid_gwei: payment.transfer.fee_lamports(),
             budget_gwei: self.cluster.config.lamports_per_day,
         };
-        match self.journal.sign(&lease, batch, Self::now()).await? {
+        match self.journal.sign(&lease, batch, self.now()).await? {
             Signing::Done => Ok(Signed::Done(transaction)),
             Signing::Lost => {
                 lane.lost(&lease).await;

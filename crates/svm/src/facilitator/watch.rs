@@ -217,7 +217,7 @@ impl Engine {
         let endings: Vec<(PaymentKey, Ending)> =
             landed.into_iter().map(|one| (one.key, one.ending)).collect();
         // On an error they stay where they are, and are looked at again.
-        let results = match self.journal.finish(self.network(), &mined, &endings, Self::now()).await {
+        let results = match self.journal.finish(self.network(), &mined, &endings, self.now()).await {
             Ok(results) => results,
             Err(error) => return tracing::error!(%error, "endings can't be recorded yet"),
         };
