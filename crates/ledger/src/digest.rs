@@ -1,10 +1,11 @@
 //! What of a payment tells it from another with its key.
 
 use serde_json::Value;
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::bind::Bound;
 use tollway_protocol::json::Object;
 
-use crate::RequestId;
+use crate::{LedgerError, RequestId};
 
 /// What the payment moves, apart from how it was signed. A second payment with the same key can have
 /// other terms, and then is no reason to treat it as this one.
@@ -19,11 +20,25 @@ pub(crate) fn terms(payment: &Bound) -> RequestId {
 }
 
 /// How it was signed, and what came with it: all that a payer sends besides the offer. Who resumes a payment that may
-/// have been charged has to show the same, since the chain tells everybody its key.
+/// have been charged has to show the same, since the chain tells everybody its key. On Solana the chain shows all of the
+/// payload too.
 pub(crate) fn presented(payment: &Bound) -> RequestId {
     let payment = payment.payment();
     let parts = [&payment.payload, &payment.extensions].map(canonical);
     RequestId::of(&parts.each_ref().map(String::as_bytes))
+}
+
+/// Who asks for a settlement: what is stored of the key that only it knows.
+pub(crate) fn asker(key: Option<&IdempotencyKey>) -> Option<[u8; 32]> {
+    key.map(|key| RequestId::of(&[key.expose().as_bytes()]).0)
+}
+
+/// The name of a claim, as its row has it; rows that an earlier version made have none.
+pub(crate) fn named(name: Option<String>) -> Result<Option<IdempotencyKey>, LedgerError> {
+    let read = |name: String| {
+        IdempotencyKey::read(&name).map_err(|error| LedgerError::Damaged(format!("a claim's name: {error}")))
+    };
+    name.map(read).transpose()
 }
 
 /// JSON with its members in the order of their names.

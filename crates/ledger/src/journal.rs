@@ -20,6 +20,7 @@ mod batch;
 mod lease;
 
 use async_trait::async_trait;
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network};
@@ -92,7 +93,7 @@ pub struct Record {
     pub ended: Option<UnixTime>,
     /// Who works on it.
     pub holder: Holder,
-    /// Whether somebody was told that it is settled: see [`Journal::tell`].
+    /// Whether its success is somebody's, who was told or has begun it with a key: see [`Journal::tell`].
     pub told: bool,
 }
 
@@ -239,14 +240,25 @@ pub trait Journal: Send + Sync {
         now: UnixTime,
     ) -> Result<Vec<Result<(), LedgerError>>, LedgerError>;
 
-    /// Marks that somebody was told that this payment is settled; whether this call is the first that did. Of all calls
-    /// for a payment, by whichever process, one is given true; nothing takes the mark back, a reorg neither.
+    /// Takes what these transactions were bid out of the budget: it is proven that no block has them, and that none ever
+    /// will. Those that are not recorded, or were found in a block, are passed over.
     ///
-    /// Of a call that fails with [`LedgerError::Unavailable`] the mark may be there: then nobody is given true.
+    /// # Errors
+    /// [`LedgerError`]; then their bids count for the 24 hours.
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError>;
+
+    /// Marks that somebody was told that this payment is settled; whether `asker` is to be told so. Nothing takes the mark
+    /// back, a reorg neither.
+    ///
+    /// A payment that was taken with a key of its caller's ([`Bound::idempotency_key`](tollway_protocol::bind::Bound)) is
+    /// told to those who know this key, as often as they ask, and to nobody else. One without is told once, whoever asks
+    /// first, and again to those who know the key that this one named, if it named one.
+    ///
+    /// Of a call that fails with [`LedgerError::Unavailable`] the mark may be there: without a key nobody is told then.
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] when the payment is not there, or not settled.
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError>;
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError>;
 
     /// Takes back that the payments are settled, and that those of their transactions are mined that were in the
     /// block where each was settled, or in a later one: these are not the chain's any more, and what they cost and

@@ -59,7 +59,7 @@ async fn live(ledger: &SqliteLedger, lease: &Lease, n: u64) -> Result<(), Ledger
     let endings = [(key(n), ending()), (key(companion(n)), ending())];
     assert_eq!(ledger.finish(&network(), &[mined], &endings, NOW).await?, [Ok(()), Ok(())]);
     acknowledge(n, "finished");
-    assert_eq!(ledger.tell(&key(n)).await, Ok(true));
+    assert_eq!(ledger.tell(&key(n), None).await, Ok(true));
     acknowledge(n, "told");
     let paid = ledger.settled(claimed, settlement(&payment(n), &hash(&format!("{n}-2")))).await?;
     acknowledge(n, "settled");

@@ -4,113 +4,14 @@
 //! [`Presented::bind`] compares them with the offer. A payment goes through the states
 //! [`Presented`] → [`Bound`] → [`Verified`]; each can only be made from the one before it.
 
-use std::sync::Arc;
+mod effects;
 
-use crate::Network;
+use crate::IdempotencyKey;
 use crate::charge::{Charge, ChargeError, UPTO};
 use crate::door::{Address, Amount, UnixTime};
 use crate::reason::{Dialect, Reason, Refusal};
 use crate::wire::{Offer, Payment};
-
-/// What makes a payment unique on its chain; the ledger's primary key.
-///
-/// EVM: chain, asset, payer and nonce; never the signature, which can take several forms.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PaymentKey(Arc<str>);
-
-impl PaymentKey {
-    /// A key from the parts that make the payment unique, on `network`. Parts are joined with `/`,
-    /// which is escaped inside them, so that no two lists of parts have one key.
-    #[must_use]
-    pub fn new(network: &Network, parts: &[&str]) -> Self {
-        let length = parts.iter().map(|part| part.len().saturating_add(1)).sum();
-        let mut key = String::with_capacity(network.as_str().len().saturating_add(length));
-        key.push_str(network.as_str());
-        for part in parts {
-            key.push('/');
-            if part.contains(['%', '/']) {
-                key.push_str(&part.replace('%', "%25").replace('/', "%2F"));
-            } else {
-                key.push_str(part);
-            }
-        }
-        Self(key.into())
-    }
-
-    /// A key that a ledger stored.
-    #[must_use]
-    pub fn stored(text: String) -> Self {
-        Self(text.into())
-    }
-
-    /// The key's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for PaymentKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// One movement of an asset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move {
-    /// What moves.
-    pub asset: Address,
-    /// Who loses it.
-    pub from: Address,
-    /// Who gains it.
-    pub to: Address,
-    /// How much, in atomic units.
-    pub amount: Amount,
-}
-
-/// When a payment can execute: from `opens` until just before `closes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// The first second at which it can.
-    pub opens: UnixTime,
-    /// The first second at which it can't any more.
-    pub closes: UnixTime,
-}
-
-impl Window {
-    /// Of a payment without a time of its own, which executes by its facilitator's signature alone, and can't once that
-    /// can't: a delegation (ERC-7710), or a Solana transaction, which dies with its blockhash. [`Bound::at`] takes it
-    /// for nothing else.
-    pub const ALWAYS: Self = Self { opens: UnixTime(0), closes: UnixTime(u64::MAX) };
-}
-
-/// Everything that executing a payment would do, as its mechanism decoded it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effects {
-    /// The scheme that decoded it.
-    pub scheme: String,
-    /// Where it executes.
-    pub network: Network,
-    /// Who signed it.
-    pub payer: Address,
-    /// All that moves, network fees aside.
-    pub moves: Vec<Move>,
-    /// When it can execute.
-    pub window: Window,
-    /// What makes it unique.
-    pub key: PaymentKey,
-}
-
-impl Effects {
-    /// A refusal of this payment, in its scheme's dialect.
-    #[must_use]
-    pub fn refuse(&self, reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal::new(reason, message)
-            .payer(self.payer.as_str())
-            .dialect(Dialect::of(&self.scheme, &self.network))
-    }
-}
+pub use effects::{Effects, Move, PaymentKey, Window};
 
 /// A payment beside the offer that it says it accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +27,7 @@ pub struct Presented {
 pub struct Bound {
     presented: Presented,
     effects: Effects,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 /// A payment that does what the offer asked for, and can do it now.
@@ -138,6 +40,12 @@ pub const MIN_REMAINING_SECONDS: u64 = 6;
 /// Seconds by which a payment may be valid for longer than its offer's `maxTimeoutSeconds`, for clocks that differ.
 /// What is valid for ever is never known to have failed.
 pub const MAX_WINDOW_SLACK_SECONDS: u64 = 3_600;
+
+/// Seconds after which a Solana transaction's blockhash is dead for sure while its cluster makes blocks: it dies with the
+/// 150th, after a minute or two.
+const BLOCKHASH_SECONDS: u64 = 3_600;
+/// The namespace of Solana's clusters.
+const SOLANA: &str = "solana";
 
 /// What an offer on Solana tells payers of the chain, anew with every answer: no terms of what is paid.
 const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
@@ -179,7 +87,7 @@ fn mismatch_besides(
     } else if offer.max_timeout_seconds != accepted.max_timeout_seconds {
         Some((Reason::OfferMismatch, "maxTimeoutSeconds"))
     } else {
-        let is_hint = |key: &str| offer.network.namespace() == "solana" && HINTS.contains(&key);
+        let is_hint = |key: &str| offer.network.namespace() == SOLANA && HINTS.contains(&key);
         let mut terms = offer.extra.0.iter().filter(|(key, _)| !is_hint(key));
         let subset = terms.all(|(key, value)| {
             accepted.extra.get(key).is_some_and(|other| crate::json::is_subset(value, other))
@@ -245,7 +153,7 @@ impl Presented {
     /// The first difference.
     pub fn bind(self, effects: Effects) -> Result<Bound, Refusal> {
         match difference(&self.offer, self.permitted, &effects) {
-            None => Ok(Bound { presented: self, effects }),
+            None => Ok(Bound { presented: self, effects, idempotency_key: None }),
             Some((reason, message)) => {
                 Err(effects.refuse(reason, message).dialect(Dialect::of_offer(&self.offer)))
             }
@@ -327,6 +235,18 @@ impl Bound {
         &self.effects.key
     }
 
+    /// The same payment, as whoever knows `key` presents it.
+    #[must_use]
+    pub fn keyed(self, key: Option<IdempotencyKey>) -> Self {
+        Self { idempotency_key: key, ..self }
+    }
+
+    /// What whoever presents it names the request to settle it by.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.idempotency_key.as_ref()
+    }
+
     /// Checks the window against `now`: open, for [`MIN_REMAINING_SECONDS`] more, and not for much longer than
     /// the offer's `maxTimeoutSeconds` ([`MAX_WINDOW_SLACK_SECONDS`]).
     ///
@@ -363,13 +283,31 @@ impl Bound {
     /// The request that a facilitator gets for this payment.
     #[must_use]
     pub fn to_request(&self) -> crate::wire::PaymentRequest {
-        crate::wire::PaymentRequest::new(self.presented.payment.clone(), self.presented.offer.clone())
+        let Presented { payment, offer, .. } = self.presented.clone();
+        crate::wire::PaymentRequest {
+            idempotency_key: self.idempotency_key.clone(),
+            ..crate::wire::PaymentRequest::new(payment, offer)
+        }
+    }
+
+    /// By when this payment, presented at `now`, can't execute any more: its window's end. A Solana transaction has no
+    /// window and dies with its blockhash, after 150 blocks, a minute or two; it is given what the offer gives, and an
+    /// hour more. A delegation (ERC-7710) has no end.
+    ///
+    /// No proof of death: blocks of a cluster that stands still die later. It is for records that nothing hangs on.
+    #[must_use]
+    pub fn over_by(&self, now: UnixTime) -> UnixTime {
+        let window = self.effects.window;
+        if window == Window::ALWAYS && self.offer().network.namespace() == SOLANA {
+            return now.plus(self.offer().max_timeout_seconds).plus(BLOCKHASH_SECONDS);
+        }
+        window.closes
     }
 
     /// Whether it has no time of its own: see [`Window::ALWAYS`].
     fn is_timeless(&self) -> bool {
         let is_of_such_kind = self.offer().extra.str("assetTransferMethod") == Some("erc7710")
-            || self.offer().network.namespace() == "solana";
+            || self.offer().network.namespace() == SOLANA;
         self.effects.window == Window::ALWAYS && is_of_such_kind
     }
 

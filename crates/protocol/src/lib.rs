@@ -6,6 +6,7 @@ pub mod charge;
 pub mod door;
 pub mod extensions;
 pub mod header;
+pub mod idempotency;
 pub mod json;
 pub mod money;
 pub mod network;
@@ -15,6 +16,7 @@ mod secret;
 pub mod v1;
 pub mod wire;
 
+pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use network::{Network, NetworkPattern};
 pub use reason::{Code, Dialect, Reason, Refusal, Retry};
 pub use scheme::Facilitator;

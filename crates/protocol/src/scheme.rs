@@ -108,6 +108,11 @@ pub trait PayerScheme: Send + Sync {
     /// # Errors
     /// [`SignError::Offer`]: what it lacks.
     fn check(&self, offer: &Offer) -> Result<(), SignError>;
+    /// For how many seconds after it is signed a payment for `offer` may execute at most: what its offer gives, where
+    /// the mechanism can end it then.
+    fn lives(&self, offer: &Offer) -> u64 {
+        offer.max_timeout_seconds
+    }
     /// Signs a payment for `offer`, made at `now` and made unique by `entropy`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::IdempotencyKey;
 use crate::Network;
 use crate::door::Amount;
 use crate::json::{Object, or_default};
@@ -136,6 +137,9 @@ pub struct PaymentRequest {
     /// Members this version doesn't know.
     #[serde(flatten)]
     pub unknown: Object,
+    /// What the caller names its request to settle by: a header, beside the body.
+    #[serde(skip)]
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl PaymentRequest {
@@ -147,6 +151,7 @@ impl PaymentRequest {
             payment_payload: payment,
             payment_requirements: offer,
             unknown: Object::new(),
+            idempotency_key: None,
         }
     }
 }

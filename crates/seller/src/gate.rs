@@ -191,7 +191,10 @@ impl Gate {
         recalled: bool,
     ) -> (Self, Effect) {
         let effects = payment.effects();
-        let keep_until = effects.window.closes.max(now).plus(keep_seconds);
+        // What is forgotten then was delivered, or never charged (`Claims::forget`). Presented once more, also to a cluster
+        // that stood still meanwhile, it is verified anew, which the chain refuses for what it has; and its new claim goes by
+        // another name than the one that was told.
+        let keep_until = payment.over_by(now).max(now).plus(keep_seconds);
         let (network, payer) = (effects.network.clone(), effects.payer.as_str().to_owned());
         let state = State::Claiming(Box::new(Claiming { network, payer, recalled }));
         (Self { state, now }, Effect::Claim { payment: Box::new(payment), request, keep_until })

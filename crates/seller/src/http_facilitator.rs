@@ -10,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tollway_protocol::json::{self, Object};
 use tollway_protocol::scheme::FacilitatorError;
-use tollway_protocol::{Code, Facilitator, PaymentRequest, Secret, Settlement, Supported, Verdict, door};
+use tollway_protocol::{
+    Code, Facilitator, PaymentRequest, Secret, Settlement, Supported, Verdict, door, idempotency,
+};
 use url::Url;
 
 /// The longest answer that is read.
@@ -19,6 +21,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 const ATTEMPTS: u32 = 3;
 /// The longest pause that a `Retry-After` can ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(idempotency::HEADER);
 
 /// Which call headers are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,6 +176,13 @@ fn header_map(headers: &[(String, Secret<String>)]) -> Option<HeaderMap> {
     Some(map)
 }
 
+/// What is posted.
+struct Question {
+    /// What the request to settle is named by.
+    key: Option<HeaderValue>,
+    body: Vec<u8>,
+}
+
 /// An answer, before it is understood.
 struct Raw {
     status: StatusCode,
@@ -214,10 +224,10 @@ impl HttpFacilitator {
         }
     }
 
-    async fn ask(&self, endpoint: Endpoint, body: Option<&[u8]>) -> Result<Raw, Failure> {
+    async fn ask(&self, endpoint: Endpoint, asked: Option<&Question>) -> Result<Raw, Failure> {
         let mut attempt = 1;
         loop {
-            let failure = match self.once(endpoint, body).await {
+            let failure = match self.once(endpoint, asked).await {
                 Ok(raw) => return Ok(raw),
                 Err(failure) => failure,
             };
@@ -232,18 +242,21 @@ impl HttpFacilitator {
         }
     }
 
-    async fn once(&self, endpoint: Endpoint, body: Option<&[u8]>) -> Result<Raw, Failure> {
+    async fn once(&self, endpoint: Endpoint, asked: Option<&Question>) -> Result<Raw, Failure> {
         let url = self.base.join(endpoint.path()).map_err(|_| Failure::NotSent("no URL"))?;
         let mut headers = self.headers.clone();
         if let Some(make) = &self.made {
             let made = make(endpoint).await.map_err(|_| Failure::NotSent("no headers for it"))?;
             headers.extend(header_map(&made).ok_or(Failure::NotSent("no headers for it"))?);
         }
-        let request = match body {
+        let request = match asked {
             None => self.client.get(url),
-            Some(body) => {
+            Some(Question { key, body }) => {
                 headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                self.client.post(url).body(body.to_vec())
+                if let Some(key) = key {
+                    headers.insert(IDEMPOTENCY_KEY, key.clone());
+                }
+                self.client.post(url).body(body.clone())
             }
         };
         // The error's own text has the URL: only its kind is kept.
@@ -268,9 +281,17 @@ impl HttpFacilitator {
     }
 
     async fn post(&self, endpoint: Endpoint, request: &PaymentRequest) -> Result<Raw, FacilitatorError> {
-        let body = serde_json::to_vec(request)
-            .map_err(|_| FacilitatorError::NotAsked("the request can't be written".to_owned()))?;
-        Ok(self.ask(endpoint, Some(&body)).await?)
+        let unwritten = || FacilitatorError::NotAsked("the request can't be written".to_owned());
+        let body = serde_json::to_vec(request).map_err(|_| unwritten())?;
+        let network = &request.payment_requirements.network;
+        let is_named = endpoint == Endpoint::Settle && idempotency::is_used_on(network);
+        let key = request.idempotency_key.as_ref().filter(|_| is_named);
+        let key = key.map(|key| HeaderValue::from_str(key.to_header().expose())).transpose();
+        let mut key = key.map_err(|_| unwritten())?;
+        if let Some(key) = &mut key {
+            key.set_sensitive(true);
+        }
+        Ok(self.ask(endpoint, Some(&Question { key, body })).await?)
     }
 }
 

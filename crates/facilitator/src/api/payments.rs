@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tollway_protocol::reason::{Reason, Refusal};
 use tollway_protocol::wire::PaymentRequest;
+use tollway_protocol::{IdempotencyKey, IdempotencyKeyError, idempotency};
 
 use super::body::{self, Asked, Malformed, Wire};
 use super::guard::Entrant;
@@ -64,13 +65,33 @@ struct Taken<'a> {
 async fn asked(api: &Api, operation: Operation, request: Request) -> Result<Taken<'_>, Response> {
     let Entrant { caller, shown } = guard::enter(api, &request).map_err(|refused| *refused)?;
     let turn = api.turns.try_acquire().map_err(|_| shed(operation))?;
+    let key = idempotency_key(request.headers());
     let asked = understood(api, request).await.map_err(|bad| answer::malformed(operation, &bad))?;
+    let Asked { wire, mut request } = asked;
+    let network = &request.payment_requirements.network;
+    if operation == Operation::Settle && idempotency::is_used_on(network) {
+        request.idempotency_key = key.map_err(|error| {
+            let refusal = Refusal::new(Reason::InvalidPayload, error.to_string());
+            answer::refusal(operation, StatusCode::BAD_REQUEST, &refusal, network.as_str())
+        })?;
+    }
     guard::spend(api, shown.as_ref(), operation).map_err(|refused| {
         let path = if operation == Operation::Verify { "/verify" } else { "/settle" };
         guard::turn_away(path, refused)
     })?;
-    let Asked { wire, request } = asked;
     Ok(Taken { wire, request, caller, _turn: turn })
+}
+
+/// What the caller names its request to settle by.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, IdempotencyKeyError> {
+    let mut values = headers.get_all(idempotency::HEADER).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            value.to_str().map_err(|_| IdempotencyKeyError).and_then(IdempotencyKey::read).map(Some)
+        }
+        (Some(_), Some(_)) => Err(IdempotencyKeyError),
+    }
 }
 
 async fn understood(api: &Api, request: Request) -> Result<Asked, Malformed> {

@@ -247,7 +247,8 @@ fn bind(
     request: PaymentRequest,
     operation: Operation,
 ) -> Result<(Arc<dyn FacilitatorScheme>, Bound), Refusal> {
-    let PaymentRequest { payment_requirements: offer, payment_payload: payment, .. } = request;
+    let PaymentRequest { payment_requirements: offer, payment_payload: payment, idempotency_key, .. } =
+        request;
     let served = registry.served(&offer.scheme, &offer.network).ok_or_else(|| unserved(registry, &offer))?;
     let mechanism = &served.mechanism;
     let present = match operation {
@@ -261,7 +262,7 @@ fn bind(
         tracing::error!(network = %offer.network, scheme = %offer.scheme, "the mechanism panicked while decoding");
         Err(Refusal::new(unexpected(operation), "the facilitator failed while reading this payment"))
     })?;
-    Ok((mechanism.clone(), presented.bind(effects)?))
+    Ok((mechanism.clone(), presented.bind(effects)?.keyed(idempotency_key)))
 }
 
 fn unserved(registry: &Registry, offer: &Offer) -> Refusal {

@@ -293,6 +293,36 @@ async fn seconds_that_are_written_as_a_whole_float_are_read() {
 }
 
 #[tokio::test]
+async fn i03_a_name_that_can_not_be_one_is_refused_where_names_matter() {
+    let client = world().client();
+    let ask = |path: &str, network: &str, keys: &[&str]| {
+        let mut request = Request::post(path);
+        for key in keys {
+            request = request.header("Idempotency-Key", *key);
+        }
+        let body = v2("").to_string().replace("eip155:84532", network);
+        client.send(request.body(Body::from(body)).unwrap())
+    };
+    let (uuid, long) = ("8e03978e-40d5-43dd-bc93-6894a57f9324", "k".repeat(257));
+    let solana = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+    let bad = [&["short"][..], &["two words, not one key"], &[&long], &["\"8e03978e-40d5-43dd"], &[uuid, uuid]];
+    for keys in bad {
+        let answer = ask("/settle", solana, keys).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{keys:?}");
+        assert_eq!(answer.json()["errorReason"], json!("invalid_payload"));
+        assert!(answer.json()["errorMessage"].as_str().unwrap().contains("Idempotency-Key"));
+        // On this one everybody is told, and nothing is asked before it is settled.
+        assert_eq!(ask("/settle", "eip155:84532", keys).await.json()["success"], json!(true));
+        assert_eq!(ask("/verify", "eip155:84532", keys).await.json()["isValid"], json!(true));
+    }
+    // Of these nothing is said; Solana is not served here.
+    for keys in [&[][..], &[uuid], &["\"8e03978e-40d5-43dd-bc93-6894a57f9324\""]] {
+        let answer = ask("/settle", solana, keys).await;
+        assert_eq!((answer.status, &answer.json()["errorReason"]), (StatusCode::OK, &json!("invalid_network")));
+    }
+}
+
+#[tokio::test]
 async fn the_openapi_document_has_every_endpoint_and_is_served() {
     let client = world().client();
     let served = client.get("/openapi.json").await;

@@ -13,7 +13,7 @@ use super::store::Done;
 use super::{stored, text};
 use crate::LedgerError;
 use crate::claims::{Claim, Claimed, Paid, Recalled, RequestId, Turn};
-use crate::digest::{presented, terms};
+use crate::digest::{named, presented, terms};
 
 /// How many claims are forgotten in one statement.
 pub(super) const AT_ONCE: u64 = 1_000;
@@ -45,8 +45,10 @@ impl New {
         Ok(Self { bound, request, turn, keep_until: stored(keep_until.0), terms, presented, offer })
     }
 
-    fn claimed(&self, transaction: Option<String>) -> Claimed {
-        Claimed { bound: self.bound.clone(), request: self.request, turn: self.turn, transaction }
+    /// By a row that was made or taken. One that an earlier version made names no key.
+    fn claimed(&self, row: &Row, transaction: Option<String>) -> Result<Claimed, Failure> {
+        let bound = self.bound.clone().keyed(named(get(row, "idempotency_key")?)?);
+        Ok(Claimed { bound, request: self.request, turn: self.turn, transaction })
     }
 }
 
@@ -54,8 +56,8 @@ pub(super) async fn claim(db: &Session, me: &Instance, new: &New) -> Result<Clai
     for _ in 0..LOOKS {
         // Both leave together; the second one sees what the first one did.
         let (made, found) = futures_util::future::join(insert(db, me, new), find(db, me, new)).await;
-        if made? == 1 {
-            return Ok(Claim::New(new.claimed(None)));
+        if let Some(row) = made? {
+            return Ok(Claim::New(new.claimed(&row, None)?));
         }
         let Some(row) = found? else { continue };
         if let Some(claim) = look(db, me, new, &row).await? {
@@ -66,10 +68,14 @@ pub(super) async fn claim(db: &Session, me: &Instance, new: &New) -> Result<Clai
     Err(LedgerError::Unavailable(message).into())
 }
 
-async fn insert(db: &Session, me: &Instance, new: &New) -> Result<u64, Failure> {
+async fn insert(db: &Session, me: &Instance, new: &New) -> Result<Option<Row>, Failure> {
+    // Each UUID has 122 bits of a secure source's.
     let sql = "INSERT INTO claims
-                   (key, network, request, terms, state, holder, turn, keep_until, presented, offer)
-               VALUES ($1, $2, $3, $4, 'claimed', $5, $6, $7, $8, $9) ON CONFLICT (key) DO NOTHING";
+                   (key, network, request, terms, state, holder, turn, keep_until, presented, offer,
+                    idempotency_key)
+               VALUES ($1, $2, $3, $4, 'claimed', $5, $6, $7, $8, $9,
+                       gen_random_uuid()::text || gen_random_uuid()::text)
+               ON CONFLICT (key) DO NOTHING RETURNING idempotency_key";
     let network = new.bound.offer().network.as_str();
     let (request, terms, presented) =
         (new.request.0.as_slice(), new.terms.0.as_slice(), new.presented.0.as_slice());
@@ -84,7 +90,7 @@ async fn insert(db: &Session, me: &Instance, new: &New) -> Result<u64, Failure> 
         &presented,
         &new.offer,
     ];
-    db.execute(sql, values).await
+    db.row(sql, values).await
 }
 
 async fn find(db: &Session, me: &Instance, new: &New) -> Result<Option<Row>, Failure> {
@@ -104,7 +110,10 @@ async fn look(db: &Session, me: &Instance, new: &New, row: &Row) -> Result<Optio
     if state == "delivered" {
         return Ok(Some(Claim::Spent { transaction }));
     }
-    if !is("request", &new.request)? || !is("terms", &new.terms)? {
+    // Empty in what was released after it may have reached the facilitator: it is whoever's comes next, by its name.
+    let is_free = get::<Vec<u8>>(row, "request")?.is_empty();
+    let is_same = is("request", &new.request)? && is("terms", &new.terms)?;
+    if !is_free && !is_same {
         return Ok(Some(Claim::Elsewhere { transaction }));
     }
     if get(row, "busy")? {
@@ -116,15 +125,27 @@ async fn look(db: &Session, me: &Instance, new: &New, row: &Row) -> Result<Optio
     }
     let sql =
         "UPDATE claims SET holder = $2, turn = $3, keep_until = greatest(keep_until, $4), presented = $5,
-                   offer = CASE WHEN state = 'claimed' THEN $6 ELSE offer END
+                   offer = CASE WHEN state = 'claimed' THEN $6 ELSE offer END, request = $10, terms = $11
                WHERE key = $1 AND state = $7 AND turn = $8 AND holder IS NOT DISTINCT FROM $9
-               RETURNING hash, settlement";
+               RETURNING hash, settlement, idempotency_key";
     let (turn, holder): (i64, Option<Vec<u8>>) = (get(row, "turn")?, get(row, "holder")?);
     let (key, presented) = (new.bound.key().as_str(), new.presented.0.as_slice());
-    let values: Values<'_> =
-        &[&key, &me.id(), &new.turn, &new.keep_until, &presented, &new.offer, &state, &turn, &holder];
+    let (request, terms) = (new.request.0.as_slice(), new.terms.0.as_slice());
+    let values: Values<'_> = &[
+        &key,
+        &me.id(),
+        &new.turn,
+        &new.keep_until,
+        &presented,
+        &new.offer,
+        &state,
+        &turn,
+        &holder,
+        &request,
+        &terms,
+    ];
     let Some(row) = db.row(sql, values).await? else { return Ok(None) };
-    let claimed = new.claimed(get(&row, "hash")?);
+    let claimed = new.claimed(&row, get(&row, "hash")?)?;
     Ok(Some(match (state.as_str(), get::<Option<String>>(&row, "settlement")?) {
         ("claimed", _) => Claim::New(claimed),
         ("settling", _) => Claim::Resume(claimed),
@@ -216,9 +237,15 @@ pub(super) async fn undelivered(db: &Session, me: &Instance, turn: &Turn) -> Res
 }
 
 pub(super) async fn release(db: &Session, me: &Instance, turn: &Turn) -> Result<Done<()>, Failure> {
-    let sql = "DELETE FROM claims
-               WHERE key = $1 AND holder = $2 AND turn = $3 AND state IN ('claimed', 'settling')";
-    let changed = db.execute(sql, &[&turn.key.as_str(), &me.id(), &turn.number]).await?;
+    let mine: Values<'_> = &[&turn.key.as_str(), &me.id(), &turn.number];
+    // A copy of the request may be on its way still: whoever asks again is known by the same name.
+    let keep = "UPDATE claims SET state = 'claimed', holder = NULL, hash = NULL, request = ''::bytea
+                WHERE key = $1 AND holder = $2 AND turn = $3 AND state = 'settling'";
+    if db.execute(keep, mine).await? == 1 {
+        return Ok(Done::Keep(()));
+    }
+    let sql = "DELETE FROM claims WHERE key = $1 AND holder = $2 AND turn = $3 AND state = 'claimed'";
+    let changed = db.execute(sql, mine).await?;
     step(db, me, turn, changed, "claimed or settling").await
 }
 

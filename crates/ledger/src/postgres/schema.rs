@@ -23,6 +23,7 @@ const STEPS: &[Step] = &[
     Step { sql: FIRST, compatible_from: 1 },
     Step { sql: SECOND, compatible_from: 1 },
     Step { sql: THIRD, compatible_from: 1 },
+    Step { sql: FOURTH, compatible_from: 1 },
 ];
 
 const FIRST: &str = "
@@ -133,6 +134,10 @@ const SECOND: &str =
 /// step of its own.
 const THIRD: &str = "CREATE UNIQUE INDEX settlements_claimed ON settlements (network, claim)
     WHERE claim IS NOT NULL AND state <> 'failed'";
+
+/// Nothing is rewritten here either.
+const FOURTH: &str = "ALTER TABLE settlements ADD COLUMN asker bytea;
+    ALTER TABLE claims ADD COLUMN idempotency_key text";
 
 /// The longest that a migration takes, waiting for those of other processes included.
 const MIGRATION: Duration = Duration::from_secs(120);
@@ -254,12 +259,13 @@ mod tests {
     use crate::suite::postgres_server::PostgresServer;
 
     /// As this build's successors might go on.
-    const NEXT: [Step; 5] = [
+    const NEXT: [Step; 6] = [
         STEPS[0],
         STEPS[1],
         STEPS[2],
+        STEPS[3],
         Step { sql: "ALTER TABLE claims ADD COLUMN memo text NOT NULL DEFAULT ''", compatible_from: 1 },
-        Step { sql: "ALTER TABLE claims DROP COLUMN network", compatible_from: 5 },
+        Step { sql: "ALTER TABLE claims DROP COLUMN network", compatible_from: 6 },
     ];
 
     fn connector(database: &str) -> Connector {
@@ -281,15 +287,15 @@ mod tests {
     async fn a_newer_build_moves_the_store_on_while_this_one_can_use_it() {
         let connector = connector(&PostgresServer::shared().database());
         let this = open(&connector).await.unwrap();
-        assert_eq!(versions(&this).await, (3, 1));
+        assert_eq!(versions(&this).await, (4, 1));
         let next = connector.connect().await.unwrap();
-        migrate(&next, "tollway", &NEXT[..4]).await.unwrap();
-        assert_eq!(versions(&next).await, (4, 1));
+        migrate(&next, "tollway", &NEXT[..5]).await.unwrap();
+        assert_eq!(versions(&next).await, (5, 1));
         // This build goes on, and does not take the store back.
         open(&connector).await.unwrap();
-        assert_eq!(versions(&this).await, (4, 1));
+        assert_eq!(versions(&this).await, (5, 1));
         migrate(&next, "tollway", &NEXT).await.unwrap_err();
-        assert_eq!(versions(&next).await, (5, 5));
+        assert_eq!(versions(&next).await, (6, 6));
         assert!(matches!(open(&connector).await, Err(LedgerError::Damaged(_))));
     }
 
@@ -298,12 +304,12 @@ mod tests {
         let connector = connector(&PostgresServer::shared().database());
         let all = (0..8).map(async |n| {
             let db = connector.connect().await.unwrap();
-            migrate(&db, "tollway", &NEXT[..1 + n % 4]).await
+            migrate(&db, "tollway", &NEXT[..1 + n % 5]).await
         });
         for migrated in futures_util::future::join_all(all).await {
             migrated.unwrap();
         }
-        assert_eq!(versions(&connector.connect().await.unwrap()).await, (4, 1));
+        assert_eq!(versions(&connector.connect().await.unwrap()).await, (5, 1));
     }
 
     #[tokio::test]
@@ -312,16 +318,16 @@ mod tests {
         let this = open(&connector).await.unwrap();
         this.batch("BEGIN; SELECT 1 FROM claims").await.unwrap();
         let next = connector.connect().await.unwrap();
-        let migrated = step(&next, "tollway", &NEXT[..4]).await.unwrap_err();
+        let migrated = step(&next, "tollway", &NEXT[..5]).await.unwrap_err();
         assert!(migrated.is_locked_out(), "{migrated}");
         // What waited is out of the way again.
         let other = connector.connect().await.unwrap();
         other.batch("SELECT 1 FROM claims").await.unwrap();
         let (migrated, done) =
-            tokio::join!(migrate(&next, "tollway", &NEXT[..4]), async { this.batch("COMMIT").await });
+            tokio::join!(migrate(&next, "tollway", &NEXT[..5]), async { this.batch("COMMIT").await });
         migrated.unwrap();
         done.unwrap();
-        assert_eq!(versions(&next).await, (4, 1));
+        assert_eq!(versions(&next).await, (5, 1));
     }
 
     /// As the build of the first version takes a payment, and ends it.
@@ -345,17 +351,20 @@ mod tests {
         before.execute(TAKE, &[&"k1"]).await.unwrap();
         before.execute(SETTLE, &[&"k1"]).await.unwrap();
         let ledger = PostgresLedger::open(&url, PostgresOptions::default()).await.unwrap();
-        assert_eq!(versions(&before).await, (3, 1));
+        assert_eq!(versions(&before).await, (4, 1));
         let key = |key: &str| PaymentKey::stored(key.into());
         // What was settled before anyone noted who was told.
         assert!(!ledger.settlement(&key("k1")).await.unwrap().unwrap().told);
-        assert_eq!(ledger.tell(&key("k1")).await, Ok(true));
+        assert_eq!(ledger.tell(&key("k1"), None).await, Ok(true));
         // Its statements were planned before the migration.
         for k in ["k2", "k3"] {
             before.execute(TAKE, &[&k]).await.unwrap();
         }
         before.execute(SETTLE, &[&"k2"]).await.unwrap();
-        assert_eq!((ledger.tell(&key("k2")).await, ledger.tell(&key("k2")).await), (Ok(true), Ok(false)));
+        assert_eq!(
+            (ledger.tell(&key("k2"), None).await, ledger.tell(&key("k2"), None).await),
+            (Ok(true), Ok(false))
+        );
         before.execute(CLAIM, &[&"k2"]).await.unwrap();
         let crossed = before.execute(CLAIM, &[&"k3"]).await.unwrap_err();
         assert!(crossed.is_crossed(), "{crossed}");

@@ -8,22 +8,26 @@ use tollway_protocol::{Offer, Settlement};
 use super::lease::{Lease, Left};
 use super::{Failure, seconds};
 use crate::claims::{Claim, Claimed, Paid, Recalled, RequestId};
-use crate::digest::{presented, terms};
+use crate::digest::{named, presented, terms};
 use crate::{Delivery, LedgerError};
 
 struct Row {
-    request: [u8; 32],
+    /// Empty in what was released after it may have reached the facilitator: it is whoever's comes next, by its name.
+    request: Vec<u8>,
     terms: [u8; 32],
     presented: [u8; 32],
     state: String,
     holder: Option<Vec<u8>>,
     hash: Option<String>,
     settlement: Option<String>,
+    /// None in a row that an earlier version made.
+    idempotency_key: Option<String>,
 }
 
 fn find(connection: &Connection, key: &PaymentKey) -> Result<Option<Row>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT request, terms, presented, state, holder, hash, settlement FROM claims WHERE key = ?1",
+        "SELECT request, terms, presented, state, holder, hash, settlement, idempotency_key
+         FROM claims WHERE key = ?1",
     )?;
     let row = statement.query_row([key.as_str()], |row| {
         Ok(Row {
@@ -34,6 +38,7 @@ fn find(connection: &Connection, key: &PaymentKey) -> Result<Option<Row>, Failur
             holder: row.get(4)?,
             hash: row.get(5)?,
             settlement: row.get(6)?,
+            idempotency_key: row.get(7)?,
         })
     });
     Ok(row.optional()?)
@@ -52,30 +57,37 @@ pub(super) fn claim(
     let offer = serde_json::to_string(bound.offer())
         .map_err(|error| LedgerError::Damaged(format!("the offer of {key}: {error}")))?;
     let Some(row) = find(connection, &key)? else {
-        connection
+        let name: String = connection
             .prepare_cached(
                 "INSERT INTO claims
-                     (key, network, request, terms, state, holder, turn, keep_until, presented, offer)
-                 VALUES (?1, ?2, ?3, ?4, 'claimed', ?5, ?6, ?7, ?8, ?9)",
+                     (key, network, request, terms, state, holder, turn, keep_until, presented, offer,
+                      idempotency_key)
+                 VALUES (?1, ?2, ?3, ?4, 'claimed', ?5, ?6, ?7, ?8, ?9, hex(randomblob(32)))
+                 RETURNING idempotency_key",
             )?
-            .execute(params![
-                key.as_str(),
-                bound.offer().network.as_str(),
-                request.0,
-                terms.0,
-                lease.instance,
-                turn,
-                seconds(keep_until),
-                presented.0,
-                offer
-            ])?;
+            .query_row(
+                params![
+                    key.as_str(),
+                    bound.offer().network.as_str(),
+                    request.0,
+                    terms.0,
+                    lease.instance,
+                    turn,
+                    seconds(keep_until),
+                    presented.0,
+                    offer
+                ],
+                |row| row.get(0),
+            )?;
+        let bound = bound.keyed(named(Some(name))?);
         return Ok(Claim::New(Claimed { bound, request, turn, transaction: None }));
     };
     let transaction = row.hash;
     if row.state == "delivered" {
         return Ok(Claim::Spent { transaction });
     }
-    if row.request != request.0 || row.terms != terms.0 {
+    let is_free = row.request.is_empty();
+    if !is_free && (row.request != request.0 || row.terms != terms.0) {
         return Ok(Claim::Elsewhere { transaction });
     }
     if let Some(holder) = &row.holder
@@ -90,10 +102,20 @@ pub(super) fn claim(
     connection
         .prepare_cached(
             "UPDATE claims SET holder = ?2, turn = ?3, keep_until = max(keep_until, ?4),
-                 presented = ?5, offer = iif(state = 'claimed', ?6, offer)
+                 presented = ?5, offer = iif(state = 'claimed', ?6, offer), request = ?7, terms = ?8
              WHERE key = ?1",
         )?
-        .execute(params![key.as_str(), lease.instance, turn, seconds(keep_until), presented.0, offer])?;
+        .execute(params![
+            key.as_str(),
+            lease.instance,
+            turn,
+            seconds(keep_until),
+            presented.0,
+            offer,
+            request.0,
+            terms.0
+        ])?;
+    let bound = bound.keyed(named(row.idempotency_key)?);
     let claimed = Claimed { bound, request, turn, transaction };
     match (row.state.as_str(), row.settlement) {
         ("claimed", _) => Ok(Claim::New(claimed)),
@@ -193,8 +215,19 @@ pub(super) fn undelivered(connection: &Connection, lease: &Lease, paid: &Paid) -
 }
 
 pub(super) fn release(connection: &Connection, lease: &Lease, claimed: &Claimed) -> Result<(), Failure> {
+    let mine = params![claimed.bound.key().as_str(), lease.instance, claimed.turn];
+    // A copy of the request may be on its way still: whoever asks again is known by the same name.
+    let kept = connection
+        .prepare_cached(
+            "UPDATE claims SET state = 'claimed', holder = NULL, hash = NULL, request = x''
+             WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state = 'settling'",
+        )?
+        .execute(mine)?;
+    if kept == 1 {
+        return Ok(());
+    }
     let sql = "DELETE FROM claims
-               WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state IN ('claimed', 'settling') AND ?4 IS NULL";
+               WHERE key = ?1 AND holder = ?2 AND turn = ?3 AND state = 'claimed' AND ?4 IS NULL";
     step(connection, lease, claimed, sql, None, "claimed or settling")
 }
 

@@ -288,6 +288,22 @@ pub async fn fa24_what_a_transaction_cost_takes_the_place_of_its_bid<S: Site>(si
     assert_eq!(ledger.spent_gwei(&network(), NOW.plus(25 * HOUR)).await.unwrap(), 0);
 }
 
+pub async fn fa24_what_is_proven_never_to_be_mined_counts_no_more<S: Site>(site: &S) {
+    let ledger = site.open(&Clock::default()).await;
+    sign(&ledger, &[1], &[], 7, "a1").await;
+    sign(&ledger, &[2], &[], 8, "b1").await;
+    look(&ledger, &[mined("b1", 5, 300, &[])]).await;
+    sign(&ledger, &[3], &[], 9, "c1").await;
+    let all = ["a1", "b1", "c1", "unknown"].map(|tag| format!("0x{tag}"));
+    for hashes in [&all[..], &all[..1], &[]] {
+        ledger.never_mined(&network(), hashes).await.unwrap();
+        assert_eq!(spent(&ledger).await, 300, "{hashes:?}");
+    }
+    // It is a block that counts in the end.
+    look(&ledger, &[mined("a1", 6, 200, &[])]).await;
+    assert_eq!(spent(&ledger).await, 500);
+}
+
 pub async fn fa24_the_transactions_of_a_nonce_count_once<S: Site>(site: &S) {
     let ledger = site.open(&Clock::default()).await;
     sign(&ledger, &[1], &[], 7, "a1").await;

@@ -180,7 +180,7 @@ pub async fn i03_a_settled_payment_is_paid_when_it_comes_back<S: Site>(site: &S)
     ledger.undelivered(paid).await.unwrap();
     let Claim::Paid(paid) = present(&ledger, 1).await else { panic!("not paid") };
     assert_eq!(*paid.settlement(), settlement(&payment(1), &hash("aa")));
-    assert_eq!(*paid.payment(), payment(1));
+    assert_eq!(paid.payment().presented(), payment(1).presented());
     let delivery = ledger.deliver(*paid).await.unwrap();
     assert_eq!(*delivery.settlement(), settlement(&payment(1), &hash("aa")));
 }
@@ -191,7 +191,8 @@ pub async fn i05_a_pending_payment_resumes<S: Site>(site: &S) {
     ledger.settling(&claimed).await.unwrap();
     ledger.pending(claimed, Some(&*hash("aa"))).await.unwrap();
     let Claim::Resume(claimed) = present(&ledger, 1).await else { panic!("not resumed") };
-    assert_eq!((claimed.payment(), claimed.request()), (&payment(1), request("/a")));
+    let presented = claimed.payment().presented();
+    assert_eq!((presented, claimed.request()), (payment(1).presented(), request("/a")));
     assert_eq!(claimed.transaction(), Some(&*hash("aa")), "i18: what was told once can be told again");
     assert!(
         matches!(present(&ledger, 1).await, Claim::Busy { transaction: Some(named) } if named == hash("aa"))
@@ -226,6 +227,15 @@ pub async fn a_released_payment_is_free_for_any_request<S: Site>(site: &S) {
         panic!("not free")
     };
     ledger.settling(&claimed).await.unwrap();
+    let name = |claimed: &Claimed| claimed.payment().idempotency_key().unwrap().clone();
+    let named = name(&claimed);
+    ledger.release(claimed).await.unwrap();
+    assert_eq!(ledger.recall(payment(1).key()).await.unwrap(), None);
+    // A copy of its request may have been on its way to the facilitator: it goes by the same name.
+    let Claim::New(claimed) = present(&ledger, 1).await else { panic!("not free") };
+    assert_eq!(name(&claimed), named);
+    let elsewhere = ledger.claim(payment(1), request("/b"), CLOSES).await.unwrap();
+    assert!(matches!(elsewhere, Claim::Elsewhere { .. }), "{elsewhere:?}");
     ledger.release(claimed).await.unwrap();
     assert!(matches!(present(&ledger, 1).await, Claim::New(_)));
 }
@@ -354,4 +364,23 @@ pub async fn rs33_only_what_can_not_settle_any_more_is_forgotten<S: Site>(site: 
     assert!(matches!(present(&ledger, 3).await, Claim::Paid(_)));
     assert!(matches!(present(&ledger, 4).await, Claim::Busy { .. }));
     assert!(matches!(present(&ledger, 5).await, Claim::Spent { .. }));
+}
+
+pub async fn i03_a_claim_keeps_its_name_until_it_is_released<S: Site>(site: &S) {
+    let clock = Clock::default();
+    let name = |claimed: &Claimed| claimed.payment().idempotency_key().unwrap().clone();
+    let first = site.open(&clock).await;
+    let (one, other) = (take(&first, 1).await, take(&first, 2).await);
+    assert_ne!(name(&one), name(&other));
+    let released = name(&one);
+    first.release(one).await.unwrap();
+    let again = take(&first, 1).await;
+    let named = name(&again);
+    assert_ne!(named, released);
+    assert_eq!(again.payment().to_request().idempotency_key, Some(named.clone()));
+    first.settling(&again).await.unwrap();
+    drop((again, first));
+    let second = site.open(&clock).await;
+    let Claim::Resume(resumed) = present(&second, 1).await else { panic!("it may have been charged") };
+    assert_eq!(name(&resumed), named);
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tollway_protocol::bind::{Bound, Effects, Move, PaymentKey, Presented, Verified, Window};
 use tollway_protocol::door::{Address, Amount, UnixTime};
-use tollway_protocol::{Network, Offer, Payment, Settlement};
+use tollway_protocol::{IdempotencyKey, Network, Offer, Payment, Settlement};
 
 use crate::{Batch, Journal, RequestId, SignedTransaction};
 
@@ -76,6 +76,18 @@ fn make(network: &Network, payer: &str, n: u64, amount: u64, signature: &str) ->
 #[must_use]
 pub fn verified(n: u64) -> Verified {
     payment(n).at(NOW).unwrap()
+}
+
+/// The `n`-th payment, verified, of whom `key` is known.
+#[must_use]
+pub fn keyed(n: u64, key: Option<IdempotencyKey>) -> Verified {
+    payment(n).keyed(key).at(NOW).unwrap()
+}
+
+/// The key of the `n`-th caller.
+#[must_use]
+pub fn caller(n: u8) -> IdempotencyKey {
+    IdempotencyKey::read(&format!("the key of caller {n}").replace(' ', "-")).unwrap()
 }
 
 /// The request called `name`.

@@ -122,6 +122,7 @@ macro_rules! ledger_suite {
         $crate::suite_tests! { $site, once:
             fa02_one_of_fifty_parallel_callers_is_told
             fa02_only_who_asks_about_a_settled_payment_is_told
+            fa02_the_first_who_is_told_of_a_payment_without_a_key_may_name_one
             fa02_a_reorg_leaves_who_was_told
             fa02_a_claim_is_taken_by_one_of_fifty_parallel_transactions
             fa02_a_failed_settlement_frees_its_claim_and_a_settled_one_keeps_it
@@ -152,6 +153,7 @@ macro_rules! ledger_suite {
             fa24_the_budget_runs_over_24_hours
             fa24_what_a_transaction_cost_takes_the_place_of_its_bid
             fa24_the_transactions_of_a_nonce_count_once
+            fa24_what_is_proven_never_to_be_mined_counts_no_more
             reverts_are_counted_for_each_payer
         }
     };
@@ -170,10 +172,14 @@ macro_rules! shared_ledger_suite {
             rs09_a_process_that_was_only_asleep_can_not_act
             rs33_a_live_process_s_claims_are_not_forgotten
         }
+        $crate::suite_tests! { $site, claims:
+            i03_a_claim_keeps_its_name_until_it_is_released
+        }
         $crate::suite_tests! { $site, once:
             fa02_two_processes_tell_a_payment_once
             fa02_two_processes_take_a_claim_once
             fa02_claims_and_who_was_told_survive_a_restart
+            fa02_who_began_with_a_key_is_told_again_and_nobody_else
         }
         $crate::suite_tests! { $site, replicas:
             fa01_two_processes_take_a_payment_once

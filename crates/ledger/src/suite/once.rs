@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollway_protocol::Network;
 
 use super::claims::is_conflict;
-use super::fixture::{NOW, SIGNER, batch, key, network, payment_of, transaction};
+use super::fixture::{NOW, SIGNER, batch, caller, key, keyed, network, payment_of, transaction};
 use super::journal::{failed, finish, leased, prepare, record, settled, sign, try_sign};
 use super::shared::two;
 use super::{Clock, Site};
@@ -42,46 +42,46 @@ pub async fn fa02_one_of_fifty_parallel_callers_is_told<S: Site>(site: &S) {
     let tasks = (0..50)
         .map(|_| {
             let ledger = Arc::clone(&ledger);
-            tokio::spawn(async move { ledger.tell(&key(1)).await.unwrap() })
+            tokio::spawn(async move { ledger.tell(&key(1), None).await.unwrap() })
         })
         .collect();
     assert_eq!(winners(tasks).await.len(), 1);
-    assert!(!ledger.tell(&key(1)).await.unwrap());
+    assert!(!ledger.tell(&key(1), None).await.unwrap());
     // Each payment for itself.
     assert_eq!((record(&*ledger, 1).await.told, record(&*ledger, 2).await.told), (true, false));
-    assert!(ledger.tell(&key(2)).await.unwrap());
+    assert!(ledger.tell(&key(2), None).await.unwrap());
     assert!(ledger.open(&network()).await.unwrap().iter().all(|record| record.told));
 }
 
 pub async fn fa02_only_who_asks_about_a_settled_payment_is_told<S: Site>(site: &S) {
     let ledger = site.open(&Clock::default()).await;
-    is_conflict(ledger.tell(&key(1)).await);
+    is_conflict(ledger.tell(&key(1), None).await);
     prepare(&ledger, 1).await;
-    is_conflict(ledger.tell(&key(1)).await);
+    is_conflict(ledger.tell(&key(1), None).await);
     sign(&ledger, &[], &[1], 1, "a1").await;
-    is_conflict(ledger.tell(&key(1)).await);
+    is_conflict(ledger.tell(&key(1), None).await);
     ledger.sent(&network(), "0xa1").await.unwrap();
-    is_conflict(ledger.tell(&key(1)).await);
+    is_conflict(ledger.tell(&key(1), None).await);
     prepare(&ledger, 2).await;
     finish(&ledger, 2, failed("unexpected_settle_error")).await.unwrap();
-    is_conflict(ledger.tell(&key(2)).await);
+    is_conflict(ledger.tell(&key(2), None).await);
     assert_eq!((record(&ledger, 1).await.told, record(&ledger, 2).await.told), (false, false));
     finish(&ledger, 1, settled("a1", 5)).await.unwrap();
-    assert!(ledger.tell(&key(1)).await.unwrap());
+    assert!(ledger.tell(&key(1), None).await.unwrap());
 }
 
 pub async fn fa02_a_reorg_leaves_who_was_told<S: Site>(site: &S) {
     let ledger = site.open(&Clock::default()).await;
     settle(&ledger, 1).await;
-    assert!(ledger.tell(&key(1)).await.unwrap());
+    assert!(ledger.tell(&key(1), None).await.unwrap());
     ledger.reopen(&[key(1)]).await.unwrap();
-    is_conflict(ledger.tell(&key(1)).await);
+    is_conflict(ledger.tell(&key(1), None).await);
     assert!(record(&ledger, 1).await.told);
     sign(&ledger, &[], &[1], 9, "b1").await;
     finish(&ledger, 1, settled("b1", 6)).await.unwrap();
-    assert!(!ledger.tell(&key(1)).await.unwrap());
+    assert!(!ledger.tell(&key(1), None).await.unwrap());
     assert_eq!(ledger.finalize(&network(), 9, &[key(1)]).await.unwrap(), 1);
-    assert!(!ledger.tell(&key(1)).await.unwrap());
+    assert!(!ledger.tell(&key(1), None).await.unwrap());
 }
 
 pub async fn fa02_a_claim_is_taken_by_one_of_fifty_parallel_transactions<S: Site>(site: &S) {
@@ -221,7 +221,7 @@ pub async fn fa02_two_processes_tell_a_payment_once<S: Site>(site: &S) {
         let tasks = (0..20)
             .map(|task| {
                 let ledger = Arc::clone(&ledgers[task % 2]);
-                tokio::spawn(async move { ledger.tell(&key(n)).await.unwrap() })
+                tokio::spawn(async move { ledger.tell(&key(n), None).await.unwrap() })
             })
             .collect();
         assert_eq!(winners(tasks).await.len(), 1);
@@ -270,7 +270,7 @@ pub async fn fa02_claims_and_who_was_told_survive_a_restart<S: Site>(site: &S) {
     assert_eq!(try_sign(&first, claiming(1, 1, "memo")).await.unwrap(), Signing::Done);
     assert_eq!(try_sign(&first, claiming(2, 2, "other")).await.unwrap(), Signing::Done);
     finish(&first, 2, settled("2-2", 5)).await.unwrap();
-    assert!(first.tell(&key(2)).await.unwrap());
+    assert!(first.tell(&key(2), None).await.unwrap());
     drop(first);
     let second = site.open(&clock).await;
     for (n, claim) in [(1, "memo"), (2, "other")] {
@@ -278,10 +278,47 @@ pub async fn fa02_claims_and_who_was_told_survive_a_restart<S: Site>(site: &S) {
         assert_eq!(try_sign(&second, claiming(3, 3, claim)).await.unwrap(), held);
     }
     assert!(record(&second, 2).await.told);
-    assert!(!second.tell(&key(2)).await.unwrap());
+    assert!(!second.tell(&key(2), None).await.unwrap());
     finish(&second, 1, failed("invalid_transaction_state")).await.unwrap();
     drop(second);
     let third = site.open(&clock).await;
     assert_eq!(try_sign(&third, claiming(3, 3, "memo")).await.unwrap(), Signing::Done);
-    assert_eq!(third.tell(&key(2)).await, Ok(false));
+    assert_eq!(third.tell(&key(2), None).await, Ok(false));
+}
+
+pub async fn fa02_who_began_with_a_key_is_told_again_and_nobody_else<S: Site>(site: &S) {
+    let clock = Clock::default();
+    let first = site.open(&clock).await;
+    let (ours, theirs) = (caller(1), caller(2));
+    let keyed = vec![keyed(1, Some(ours.clone()))];
+    let batch = Batch { new: keyed, ..batch(&[], &[], transaction(1, "a")) };
+    assert_eq!(try_sign(&first, batch).await.unwrap(), Signing::Done);
+    finish(&first, 1, settled("a", 5)).await.unwrap();
+    // Whoever else comes first, with a key or without.
+    assert!(!first.tell(&key(1), None).await.unwrap());
+    assert!(!first.tell(&key(1), Some(&theirs)).await.unwrap());
+    assert!(first.tell(&key(1), Some(&ours)).await.unwrap());
+    assert!(record(&first, 1).await.told);
+    drop(first);
+    let second = site.open(&clock).await;
+    assert!(second.tell(&key(1), Some(&ours)).await.unwrap());
+    second.reopen(&[key(1)]).await.unwrap();
+    is_conflict(second.tell(&key(1), Some(&ours)).await);
+    finish(&second, 1, settled("a", 7)).await.unwrap();
+    assert!(!second.tell(&key(1), Some(&theirs)).await.unwrap());
+    assert!(second.tell(&key(1), Some(&ours)).await.unwrap());
+}
+
+pub async fn fa02_the_first_who_is_told_of_a_payment_without_a_key_may_name_one<S: Site>(site: &S) {
+    let ledger = site.open(&Clock::default()).await;
+    for n in [1, 2] {
+        settle(&ledger, n).await;
+    }
+    assert!(ledger.tell(&key(1), Some(&caller(1))).await.unwrap());
+    assert!(!ledger.tell(&key(1), Some(&caller(2))).await.unwrap());
+    assert!(!ledger.tell(&key(1), None).await.unwrap());
+    assert!(ledger.tell(&key(1), Some(&caller(1))).await.unwrap());
+    // One who named none has no way to be known again.
+    assert!(ledger.tell(&key(2), None).await.unwrap());
+    assert!(!ledger.tell(&key(2), Some(&caller(1))).await.unwrap());
 }

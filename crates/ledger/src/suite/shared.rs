@@ -68,7 +68,7 @@ pub async fn rs09_a_dead_process_s_claims_are_taken_over_as_they_are<S: Site>(si
     assert!(matches!(other, Claim::Elsewhere { .. }));
     assert!(matches!(present(&next, 1).await, Claim::New(_)));
     let Claim::Resume(resumed) = present(&next, 2).await else { panic!("not resumed") };
-    assert_eq!(*resumed.payment(), payment(2));
+    assert_eq!(resumed.payment().presented(), payment(2).presented());
     let Claim::Paid(paid) = present(&next, 3).await else { panic!("not paid") };
     assert_eq!(*paid.settlement(), settlement(&payment(3), &hash("aa")));
     next.deliver(*paid).await.unwrap();

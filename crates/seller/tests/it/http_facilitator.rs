@@ -200,6 +200,25 @@ async fn urls_that_cannot_be_used_are_refused() {
 }
 
 #[tokio::test]
+async fn i03_a_settlement_is_named_by_the_claim_and_a_verification_is_not() {
+    let settled = json!({"success": true, "transaction": DEAD, "network": NETWORK, "payer": PAYER});
+    let server = serve(vec![json(200, json!({"isValid": true})), json(200, settled)]).await;
+    let key = tollway_protocol::IdempotencyKey::read("the-key-of-this-claim").unwrap();
+    let mut request = PaymentRequest { idempotency_key: Some(key), ..request() };
+    let named = || server.headers.lock().unwrap().get("idempotency-key").cloned();
+    assert!(server.client().verify(&request).await.unwrap().is_valid);
+    assert_eq!(named(), None);
+    // Where everybody is told it says nothing, and not every facilitator takes it as we do.
+    server.client().settle(&request).await.unwrap();
+    assert_eq!(named(), None);
+    request.payment_requirements.network = tollway_protocol::Network::named("solana").unwrap();
+    assert!(server.client().verify(&request).await.is_err());
+    assert_eq!(named(), None);
+    server.client().settle(&request).await.unwrap();
+    assert_eq!(named().unwrap(), "\"the-key-of-this-claim\"");
+}
+
+#[tokio::test]
 async fn the_gate_sells_through_a_facilitator_behind_a_url() {
     let script = Arc::new(Script::default());
     let remote = script.clone();

@@ -14,6 +14,7 @@ mod failures;
 mod gate;
 #[cfg(feature = "http-facilitator")]
 mod http_facilitator;
+mod keeping;
 mod ledger;
 mod malformed;
 mod metered;

@@ -20,6 +20,7 @@ use crate::facilitator::flight::Flights;
 use crate::facilitator::lane::Lane;
 use crate::facilitator::watch::Item;
 use crate::keys::Key;
+use crate::layout::Limits;
 use crate::payload::SvmPayment;
 
 /// For how long a fee payer is the one that is offered. Some sellers ask for it twice, for the offer and for the payment.
@@ -36,8 +37,12 @@ pub(super) struct Engine {
     pub(super) items: Mutex<BTreeMap<PaymentKey, Item>>,
     /// Something was put on its way.
     pub(super) wake: Notify,
-    /// A node announced a slot.
+    /// Something was put on its way, for who has it announced.
+    pub(super) put: Arc<Notify>,
+    /// A node announced a slot, or a transaction.
     pub(super) slot: Notify,
+    /// Held while nodes are asked whether they agree.
+    pub(super) agreeing: Arc<tokio::sync::Mutex<()>>,
     /// Held while transactions are sent again.
     pub(super) urging: Arc<tokio::sync::Mutex<()>>,
     pub(super) is_watching: AtomicBool,
@@ -62,7 +67,9 @@ impl Engine {
             flights,
             items: Mutex::default(),
             wake: Notify::new(),
+            put: Arc::default(),
             slot: Notify::new(),
+            agreeing: Arc::default(),
             urging: Arc::default(),
             is_watching: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
@@ -94,9 +101,15 @@ impl Engine {
     /// # Errors
     /// The first rule that it breaks.
     pub(super) fn examine(&self, payment: &Bound) -> Result<SvmPayment, Refusal> {
-        let limits = &self.cluster.config.limits;
-        let decoded = SvmPayment::decode(payment.offer(), &payment.payment().payload, limits)?;
-        let SvmPayment { transaction, transfer, .. } = &decoded;
+        let decoded = decode(payment, &self.cluster.config.limits)?;
+        self.is_ours(payment, &decoded)?;
+        is_signed(payment, &decoded)?;
+        Ok(decoded)
+    }
+
+    /// Whether one of our accounts pays the fee, and does nothing else.
+    pub(super) fn is_ours(&self, payment: &Bound, decoded: &SvmPayment) -> Result<(), Refusal> {
+        let transfer = &decoded.transfer;
         if self.lane(&transfer.fee_payer).is_none() {
             let message = format!("the fee payer {} is none of ours: see /supported", transfer.fee_payer);
             return Err(payment.refuse(Reason::FeePayerUnknown, message));
@@ -105,14 +118,7 @@ impl Engine {
             let message = "the payer is an account of this facilitator's".to_owned();
             return Err(payment.refuse(Reason::FeePayerTransferring, message));
         }
-        let signature = transaction.signature(1).map(Signature::from);
-        let is_signed =
-            signature.is_some_and(|signed| signed.verify(transfer.payer.as_ref(), transaction.message()));
-        if !is_signed {
-            let message = "the payer's signature is not one of this transaction";
-            return Err(payment.refuse(Reason::BadSignature, message));
-        }
-        Ok(decoded)
+        Ok(())
     }
 
     /// Judges a payment, and has it tried by a node: one round trip.
@@ -120,7 +126,14 @@ impl Engine {
     /// # Errors
     /// A refusal; [`Reason::ChainUnreachable`] when no node answers.
     pub(super) async fn verify(&self, payment: &Bound) -> Result<Tried, Refusal> {
-        let decoded = self.examine(payment)?;
+        self.try_out(payment, self.examine(payment)?).await
+    }
+
+    /// Has a payment that was examined tried by a node.
+    ///
+    /// # Errors
+    /// As [`Engine::verify`].
+    pub(super) async fn try_out(&self, payment: &Bound, decoded: SvmPayment) -> Result<Tried, Refusal> {
         let unreachable =
             |error: &dyn std::fmt::Display| payment.refuse(Reason::ChainUnreachable, error.to_string());
         self.cluster.check().await.map_err(|error| unreachable(&error))?;
@@ -185,6 +198,21 @@ pub(super) struct Tried {
     pub(super) left: u64,
     /// The slot at which its blockhash was good.
     pub(super) slot: u64,
+}
+
+pub(super) fn decode(payment: &Bound, limits: &Limits) -> Result<SvmPayment, Refusal> {
+    SvmPayment::decode(payment.offer(), &payment.payment().payload, limits)
+}
+
+/// Whether the payer's signature is of this transaction.
+pub(super) fn is_signed(payment: &Bound, decoded: &SvmPayment) -> Result<(), Refusal> {
+    let SvmPayment { transaction, transfer, .. } = decoded;
+    let signature = transaction.signature(1).map(Signature::from);
+    if signature.is_some_and(|signed| signed.verify(transfer.payer.as_ref(), transaction.message())) {
+        return Ok(());
+    }
+    let message = "the payer's signature is not one of this transaction";
+    Err(payment.refuse(Reason::BadSignature, message))
 }
 
 /// What a node's trial says of a payment.

@@ -52,6 +52,8 @@ pub(super) struct Load {
 pub(super) struct Seat {
     pub(super) progress: watch::Receiver<Progress>,
     began: Result<Arc<()>, Weak<()>>,
+    /// Whether someone may wait for it in another process, with nothing to be known by.
+    pub(super) is_shared: bool,
 }
 
 /// One of them, as its pilot holds it; it is over when this is dropped.
@@ -95,7 +97,7 @@ impl Flights {
         let began = Arc::new(());
         open.insert(key.clone(), Open { progress: progress.clone(), began: Arc::downgrade(&began), load });
         let flight = Flight { flights: self.clone(), key: key.clone(), progress: sender };
-        Boarding::Pilot(flight, Seat { progress, began: Ok(began) })
+        Boarding::Pilot(flight, Seat { progress, began: Ok(began), is_shared: false })
     }
 
     pub(super) fn find(&self, key: &PaymentKey) -> Option<Seat> {
@@ -116,14 +118,14 @@ impl Flights {
 
 impl Open {
     fn seat(&self) -> Seat {
-        Seat { progress: self.progress.clone(), began: Err(self.began.clone()) }
+        Seat { progress: self.progress.clone(), began: Err(self.began.clone()), is_shared: false }
     }
 }
 
 impl Seat {
-    /// A seat with nobody before it.
-    pub(super) fn alone(progress: watch::Receiver<Progress>) -> Self {
-        Self { progress, began: Err(Weak::new()) }
+    /// A seat with nobody before it in this process.
+    pub(super) fn alone(progress: watch::Receiver<Progress>, is_shared: bool) -> Self {
+        Self { progress, began: Err(Weak::new()), is_shared }
     }
 
     /// Whether someone else began the settlement and still waits for it.

@@ -8,18 +8,22 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tollway_ledger::{Batch, Holder, JournalState, LedgerError, Record, SignedTransaction, Signing, fault};
 use tollway_protocol::bind::{Bound, PaymentKey, Verified};
+use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Reason, Refusal};
 
 use crate::facilitator::cluster;
-use crate::facilitator::engine::{Engine, Tried};
+use crate::facilitator::engine::{self, Engine, Tried};
 use crate::facilitator::flight::{Boarding, Flight, Load, Progress, Seat};
 use crate::facilitator::lane::Lane;
 use crate::facilitator::watch::Item;
+use crate::layout::Limits;
 use crate::payload::{self, SvmPayment};
 
 /// How often one who came second looks whether the first one was told.
 const TURN: Duration = Duration::from_millis(10);
+/// How long whoever began a settlement in another process goes before those who can't show that it was them.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often a settlement of another process is looked at.
 const FOLLOW: Duration = Duration::from_millis(250);
 /// Reverts of one payer's payments in a day, at our cost, after which it is refused.
@@ -50,12 +54,13 @@ impl Engine {
         };
         match wait(seat.progress.clone(), end).await {
             Outcome::Settled { transaction } => self.tell(&payment, transaction, &seat, end).await,
-            outcome => outcome,
+            outcome => crate::bug::told(outcome),
         }
     }
 
-    /// That it is settled is told once: any number of callers may present one payment, and one was meant. Whoever began
-    /// the settlement and waits for it goes before those who came later, since by then anyone can read the payment.
+    /// That it is settled is told to one caller: any number may present one payment, and one was meant. Where whoever began
+    /// the settlement has named it by an idempotency key, that caller is known again, after a lost answer too. Else it is
+    /// told once; who began and waits goes before those who came later, since by then anyone can read the payment.
     async fn tell(&self, payment: &Bound, transaction: String, seat: &Seat, end: Instant) -> Outcome {
         let twice = |transaction| {
             let message = "this payment was settled before, and somebody was told so";
@@ -65,11 +70,14 @@ impl Engine {
         while seat.is_second() && Instant::now() < end {
             tokio::time::sleep(TURN).await;
         }
+        if seat.is_shared {
+            tokio::time::sleep_until(end.min(Instant::now() + GRACE)).await;
+        }
         // Nobody may be listening any more.
         if seat.is_second() || Instant::now() >= end {
             return pending(Some(transaction));
         }
-        match self.journal.tell(payment.key()).await {
+        match crate::bug::first(self.journal.tell(payment.key(), payment.idempotency_key()).await) {
             Ok(true) => Outcome::Settled { transaction },
             Ok(false) => twice(transaction),
             Err(error) => {
@@ -82,13 +90,20 @@ impl Engine {
     /// Joins the payment's settlement or starts it; refuses what was never begun and can't be.
     async fn begin(self: &Arc<Self>, payment: &Bound) -> Result<Seat, Outcome> {
         let refused = |refusal| Outcome::NotSettled { refusal, transaction: None };
-        // Whoever can't sign for it learns nothing of it.
-        self.examine(payment).map_err(refused)?;
+        // Whoever can't sign for it learns nothing of it. Whose fee payer it is, and what may be spent, matters to a new
+        // settlement only: what was begun goes on when the configuration is another.
+        let begun = engine::decode(payment, &Limits::NONE).map_err(refused)?;
+        let decoded = engine::decode(payment, &self.cluster.config.limits);
+        let decoded = decoded.and_then(|decoded| self.is_ours(payment, &decoded).map(|()| decoded));
+        let is_signed = engine::is_signed(payment, &begun);
+        let bad = is_signed.map_err(|bad| decoded.as_ref().err().cloned().unwrap_or(bad));
+        bad.map_err(refused)?;
         if let Some(seat) = self.joined(payment).await? {
             return Ok(seat);
         }
+        let decoded = decoded.map_err(refused)?;
         self.not_suspended(payment).await?;
-        let tried = match self.verify(payment).await {
+        let tried = match self.try_out(payment, decoded).await {
             Ok(tried) => tried,
             // A parallel request's may be the very transaction that stands against it.
             Err(refusal) => return self.joined(payment).await?.ok_or_else(|| refused(refusal)),
@@ -126,7 +141,13 @@ impl Engine {
         if let Some(seat) = self.flights.find(payment.key()) {
             return Ok(Some(seat));
         }
-        Ok(record.map(|record| Seat::alone(self.follow(payment, &record))))
+        Ok(record.map(|record| Seat::alone(self.follow(payment, &record), self.is_shared(&record))))
+    }
+
+    /// Whether another process may be about to tell who began this settlement, by no key, that it succeeded.
+    fn is_shared(&self, record: &Record) -> bool {
+        let is_old = |ended: UnixTime| ended.plus(GRACE.as_secs()) < self.now();
+        !record.told && record.holder != Holder::This && !record.ended.is_some_and(is_old)
     }
 
     async fn recorded(&self, payment: &Bound) -> Result<Option<Record>, Outcome> {
@@ -149,7 +170,7 @@ impl Engine {
     /// Waits for a settlement that is recorded, whoever works on it.
     fn follow(self: &Arc<Self>, payment: &Bound, record: &Record) -> watch::Receiver<Progress> {
         let told = |payment: &Bound, record: &Record| Progress {
-            hash: record.hash.clone(),
+            hash: record.hash.clone().filter(|_| !crate::bug::on("s6-forgets-the-hash")),
             outcome: ended(payment, record),
         };
         let (sender, progress) = watch::channel(told(payment, record));
@@ -183,6 +204,9 @@ impl Engine {
                 }
             }
             Ok(Taken::Theirs(record)) => {
+                if let Some(hash) = &record.hash {
+                    flight.signed(hash);
+                }
                 let mut progress = self.follow(&bound, &record);
                 let outcome = progress.wait_for(|progress| progress.outcome.is_some()).await;
                 if let Some(outcome) = outcome.ok().and_then(|progress| progress.outcome.clone()) {
@@ -219,7 +243,7 @@ impl Engine {
                         "another transaction of this payer with the same memo is a settlement already";
                     let refusal = verified.refuse(Reason::AlreadyUsed, message);
                     let transaction = records.into_iter().find_map(|record| record.hash);
-                    return Err(Outcome::NotSettled { refusal, transaction });
+                    return Err(crate::bug::claimed(Outcome::NotSettled { refusal, transaction }));
                 }
                 Ok(Signed::Other(_)) => {
                     return Err(unavailable("today's budget for fees is spent: send it again later"));
@@ -256,8 +280,11 @@ impl Engine {
             claims: claim(verified, payment).into_iter().collect(),
             transaction: transaction.clone(),
             bid_gwei: payment.transfer.fee_lamports(),
-            budget_gwei: self.cluster.config.lamports_per_day,
+            budget_gwei: crate::bug::budget(self.cluster.config.lamports_per_day),
         };
+        if crate::bug::on("s9-sent-before-recorded") {
+            let _ = cluster::send(&self.cluster.rpc, raw).await;
+        }
         match self.journal.sign(&lease, batch, self.now()).await? {
             Signing::Done => Ok(Signed::Done(transaction)),
             Signing::Lost => {
@@ -300,7 +327,7 @@ enum Signed {
 /// What no other payment may share with this one: its payer's memo, where the payer made it to be unique, as payers do
 /// for offers without a memo of the seller's. One payment signed twice, under two blockhashes, is then settled once.
 fn claim(payment: &Bound, decoded: &SvmPayment) -> Option<(PaymentKey, String)> {
-    if payload::memo(payment.offer()).is_ok_and(|asked| asked.is_some()) {
+    if payload::memo(payment.offer()).is_ok_and(|asked| asked.is_some()) || crate::bug::on("s3-no-claim") {
         return None;
     }
     let [memo] = decoded.transfer.memos.as_slice() else { return None };

@@ -158,7 +158,7 @@ pub(crate) fn request(offer: &Value, payload: &Value) -> PaymentRequest {
 pub(crate) fn bind(facilitator: &ExactFacilitator, request: &PaymentRequest) -> Result<Bound, Refusal> {
     let presented = Presented::new(request.payment_requirements.clone(), request.payment_payload.clone())?;
     let effects = facilitator.effects(&presented)?;
-    presented.bind(effects)
+    Ok(presented.bind(effects)?.keyed(request.idempotency_key.clone()))
 }
 
 pub(crate) async fn settle(facilitator: &ExactFacilitator, request: &PaymentRequest) -> Outcome {

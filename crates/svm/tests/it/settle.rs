@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tollway_protocol::Reason;
+use tollway_ledger::{Journal as _, SqliteLedger};
 use tollway_protocol::scheme::{FacilitatorScheme as _, Outcome};
+use tollway_protocol::wire::PaymentRequest;
+use tollway_protocol::{IdempotencyKey, Reason};
 
-use crate::common::{AMOUNT, RICH, bind, facilitator, settle, world};
+use crate::common::{AMOUNT, RICH, bind, facilitator, key, network, now, settle, world};
 
 fn transaction(outcome: &Outcome) -> &str {
     match outcome {
@@ -89,6 +91,91 @@ async fn fa02_a_payment_signed_twice_under_two_blockhashes_is_settled_once() {
     assert_eq!(world.earned(), AMOUNT);
 }
 
+fn named(request: &PaymentRequest, key: &str) -> PaymentRequest {
+    PaymentRequest { idempotency_key: Some(IdempotencyKey::read(key).unwrap()), ..request.clone() }
+}
+
+#[tokio::test]
+async fn i03_who_began_a_settlement_is_told_again_by_its_key_and_nobody_else_ever() {
+    let world = world();
+    let other = facilitator(vec![world.node.clone()], vec![world.fee_payer.clone()], world.journal.clone());
+    let request = world.request(&world.draft());
+    let (ours, theirs) = (named(&request, "the-seller-s-own-key"), named(&request, "a-stranger-s-own-key"));
+    world.node.runs.store(false, Ordering::SeqCst);
+    let bound = bind(&world.facilitator, &ours).unwrap();
+    let early = world.facilitator.settle(bound, Duration::from_secs(1)).await;
+    assert!(matches!(early, Outcome::Pending { transaction: Some(_), .. }), "{early:?}");
+    world.node.runs.store(true, Ordering::SeqCst);
+    // Everybody can read the payment by now, and whoever began it has hung up.
+    for stranger in [&theirs, &request] {
+        for facilitator in [&other, &world.facilitator] {
+            let refusal = settle(facilitator, stranger).await;
+            assert_eq!(*refused(&refusal), Reason::AlreadyUsed);
+            assert_eq!(transaction(&refusal), transaction(&early));
+        }
+    }
+    for facilitator in [&other, &world.facilitator, &other] {
+        let told = settle(facilitator, &ours).await;
+        assert!(matches!(told, Outcome::Settled { .. }), "{told:?}");
+        assert_eq!(transaction(&told), transaction(&early));
+    }
+    assert_eq!(*refused(&settle(&other, &theirs).await), Reason::AlreadyUsed);
+    assert_eq!(world.earned(), AMOUNT);
+}
+
+#[tokio::test]
+async fn fa02_who_began_without_a_key_is_told_before_those_who_come_to_another_replica() {
+    let world = world();
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = || Arc::new(SqliteLedger::open(folder.path().join("ledger.db")).unwrap());
+    let replica = |ledger| facilitator(vec![world.node.clone()], vec![world.fee_payer.clone()], ledger);
+    let journal = ledger();
+    let (ours, theirs) = (replica(ledger()), replica(journal.clone()));
+    let request = world.request(&world.draft());
+    world.node.runs.store(false, Ordering::SeqCst);
+    let began = tokio::spawn({
+        let (ours, request) = (ours.clone(), request.clone());
+        async move { settle(&ours, &request).await }
+    });
+    // Once it is recorded the payment can be read by all.
+    let bound = bind(&theirs, &request).unwrap();
+    while journal.settlement(bound.key()).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let strangers = (0..20).map(|_| settle(&theirs, &request));
+    let strangers = async {
+        world.node.runs.store(true, Ordering::SeqCst);
+        futures_util::future::join_all(strangers).await
+    };
+    let (began, strangers) = tokio::join!(began, strangers);
+    let began = began.unwrap();
+    assert!(matches!(began, Outcome::Settled { .. }), "{began:?}");
+    for stranger in strangers {
+        assert_eq!(*refused(&stranger), Reason::AlreadyUsed);
+        assert_eq!(transaction(&stranger), transaction(&began));
+    }
+}
+
+#[tokio::test]
+async fn fa22_a_settlement_goes_on_when_its_fee_payer_is_ours_no_more() {
+    let world = world();
+    let request = world.request(&world.draft());
+    let bound = bind(&world.facilitator, &request).unwrap();
+    world.node.runs.store(false, Ordering::SeqCst);
+    let early = world.facilitator.settle(bound, Duration::from_secs(1)).await;
+    assert!(matches!(early, Outcome::Pending { transaction: Some(_), .. }), "{early:?}");
+    world.node.runs.store(true, Ordering::SeqCst);
+    let next = facilitator(vec![world.node.clone()], vec![key(9)], world.journal.clone());
+    let told = settle(&next, &request).await;
+    assert!(matches!(told, Outcome::Settled { .. }), "{told:?}");
+    assert_eq!(transaction(&told), transaction(&early));
+    // What was not begun is not.
+    world.chain.advance(3);
+    let fresh = world.request(&world.draft_with("ffeeddccbbaa99887766554433221100"));
+    assert_eq!(*refused(&settle(&next, &fresh).await), Reason::FeePayerUnknown);
+    assert_eq!(world.earned(), AMOUNT);
+}
+
 #[tokio::test]
 async fn i10_what_a_node_drops_is_sent_again_with_the_same_bytes() {
     let world = world();
@@ -113,6 +200,8 @@ async fn i05_what_never_lands_is_pending_until_its_blockhash_is_dead_and_then_fa
     assert_eq!(*refused(&late), Reason::TransactionFailed, "{late:?}");
     assert_eq!(transaction(&late), transaction(&early));
     assert_eq!(world.earned(), 0);
+    // What it was bid is the day's to spend again.
+    assert_eq!(world.journal.spent_gwei(&network(), now()).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -211,20 +211,42 @@ async fn clear_reverts(db: &Session, transactions: &[i64]) -> Result<(), Failure
     Ok(())
 }
 
-pub(super) async fn tell(db: &Session, key: &PaymentKey) -> Result<bool, Failure> {
-    let sql = "UPDATE settlements SET told = true WHERE key = $1 AND state = 'settled' AND NOT told";
-    if db.execute(sql, &[&key.as_str()]).await? == 1 {
+pub(super) async fn never_mined(
+    db: &Session,
+    network: &Network,
+    hashes: &[String],
+) -> Result<Done<()>, Failure> {
+    let sql = "WITH dead AS (
+                   SELECT id, hour, counted FROM transactions
+                   WHERE network = $1 AND hash = ANY ($2) AND block IS NULL ORDER BY id FOR UPDATE
+               )
+               UPDATE transactions t SET counted = 0 FROM dead d WHERE t.id = d.id
+               RETURNING d.hour, d.counted AS bid";
+    let mut changes = gas::Changes::default();
+    for row in db.query(sql, &[&network.as_str(), &hashes]).await? {
+        changes.add(get(&row, "hour")?, get::<i64>(&row, "bid")?.saturating_neg());
+    }
+    changes.write(db, network.as_str()).await?;
+    Ok(Done::Keep(()))
+}
+
+pub(super) async fn tell(db: &Session, key: &PaymentKey, asker: Option<[u8; 32]>) -> Result<bool, Failure> {
+    let asker = asker.as_ref().map(<[u8; 32]>::as_slice);
+    let sql = "UPDATE settlements SET told = true, asker = coalesce(asker, $2::bytea)
+               WHERE key = $1 AND state = 'settled' AND (asker = $2 OR (asker IS NULL AND NOT told))";
+    if db.execute(sql, &[&key.as_str(), &asker]).await? == 1 {
         return Ok(true);
     }
-    let sql = "SELECT state, told FROM settlements WHERE key = $1";
-    let Some(row) = db.row(sql, &[&key.as_str()]).await? else {
+    let sql = "SELECT state, coalesce(asker = $2::bytea, asker IS NULL AND NOT told) AS tellable
+               FROM settlements WHERE key = $1";
+    let Some(row) = db.row(sql, &[&key.as_str(), &asker]).await? else {
         return Err(conflict(key, "not there", "settled"));
     };
-    let (state, told): (String, bool) = (get(&row, "state")?, get(&row, "told")?);
-    match (state.as_str(), told) {
-        ("settled", true) => Ok(false),
+    let (state, tellable): (String, bool) = (get(&row, "state")?, get(&row, "tellable")?);
+    match (state.as_str(), tellable) {
+        ("settled", false) => Ok(false),
         // It settled between the two looks.
-        ("settled", false) => Err(Failure::Crossed),
+        ("settled", true) => Err(Failure::Crossed),
         _ => Err(conflict(key, state, "settled")),
     }
 }

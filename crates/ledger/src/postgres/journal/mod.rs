@@ -11,6 +11,7 @@ mod signers;
 mod take;
 
 use async_trait::async_trait;
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::Network;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
@@ -20,8 +21,8 @@ use super::failure::Failure;
 use super::instance::Instance;
 use super::session::Session;
 use super::store::{Done, Kind};
-use crate::LedgerError;
 use crate::journal::{Attempt, Batch, Ending, Filter, Journal, Lease, Mined, Prepared, Record, Signing};
+use crate::{LedgerError, digest};
 
 fn conflict(key: &PaymentKey, found: impl Into<String>, expected: &'static str) -> Failure {
     LedgerError::Conflict { key: key.to_string(), found: found.into(), expected }.into()
@@ -96,9 +97,15 @@ impl Journal for PostgresLedger {
         .await
     }
 
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        let key = key.clone();
-        self.single(async move |db: &Session, _: &Instance| chain::tell(db, &key).await).await
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError> {
+        let (network, hashes) = (network.clone(), hashes.to_vec());
+        self.whole(async move |db: &Session, _: &Instance| chain::never_mined(db, &network, &hashes).await)
+            .await
+    }
+
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        let (key, asker) = (key.clone(), digest::asker(asker));
+        self.single(async move |db: &Session, _: &Instance| chain::tell(db, &key, asker).await).await
     }
 
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {

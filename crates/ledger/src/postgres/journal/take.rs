@@ -13,6 +13,7 @@ use super::super::store::Done;
 use super::super::stored;
 use super::{conflict, read, texts};
 use crate::LedgerError;
+use crate::digest::asker;
 use crate::journal::Prepared;
 
 /// Taken by whoever gives out numbers of records, until its transaction ends.
@@ -30,6 +31,7 @@ pub(super) struct New {
     payer: String,
     request: String,
     pub(super) claim: Option<Vec<u8>>,
+    asker: Option<[u8; 32]>,
 }
 
 impl New {
@@ -38,7 +40,9 @@ impl New {
         let request = serde_json::to_string(&payment.to_request())
             .map_err(|error| LedgerError::Damaged(format!("the request of {key}: {error}")))?;
         let payer = payment.effects().payer.as_str().to_owned();
-        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request, claim: None })
+        let (network, asker) =
+            (payment.offer().network.as_str().to_owned(), asker(payment.idempotency_key()));
+        Ok(Self { key, network, payer, request, claim: None, asker })
     }
 }
 
@@ -52,14 +56,14 @@ pub(super) async fn insert(
     now: UnixTime,
 ) -> Result<HashMap<String, i64>, Failure> {
     let sql = "INSERT INTO settlements
-                   (id, key, network, payer, state, holder, request, latest, created, claim)
+                   (id, key, network, payer, state, holder, request, latest, created, claim, asker, told)
                SELECT n.id, n.key, n.network, n.payer,
                       CASE WHEN $6::int8 IS NULL THEN 'prepared' ELSE 'signed' END, $5::bytea, n.request, $6,
-                      $7::int8, n.claim
+                      $7::int8, n.claim, n.asker, n.asker IS NOT NULL
                FROM (
                    SELECT nextval('settlements_id_seq') AS id, u.* FROM
-                   unnest($1::text[], $2::text[], $3::text[], $4::text[], $8::bytea[])
-                       AS u (key, network, payer, request, claim)
+                   unnest($1::text[], $2::text[], $3::text[], $4::text[], $8::bytea[], $9::bytea[])
+                       AS u (key, network, payer, request, claim, asker)
                ) n ORDER BY n.key COLLATE \"C\"
                ON CONFLICT (key) DO NOTHING RETURNING key, id";
     let column = |of: fn(&New) -> &str| new.iter().map(of).collect::<Vec<_>>();
@@ -67,8 +71,9 @@ pub(super) async fn insert(
     let (networks, payers) = (column(|new| &new.network), column(|new| &new.payer));
     let requests = column(|new| &new.request);
     let claims: Vec<_> = new.iter().map(|new| new.claim.as_deref()).collect();
+    let askers: Vec<_> = new.iter().map(|new| new.asker.as_ref().map(<[u8; 32]>::as_slice)).collect();
     let values: Values<'_> =
-        &[&keys, &networks, &payers, &requests, &holder, &signed, &stored(now.0), &claims];
+        &[&keys, &networks, &payers, &requests, &holder, &signed, &stored(now.0), &claims, &askers];
     db.query(sql, values).await?.iter().map(|row| Ok((get(row, "key")?, get(row, "id")?))).collect()
 }
 

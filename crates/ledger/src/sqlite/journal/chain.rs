@@ -170,11 +170,36 @@ fn clear_reverts(connection: &Connection, transaction: i64) -> Result<(), Failur
     Ok(())
 }
 
-pub(in super::super) fn tell(connection: &Connection, key: &PaymentKey) -> Result<bool, Failure> {
-    let first = connection
-        .prepare_cached("UPDATE settlements SET told = 1 WHERE key = ?1 AND state = 'settled' AND told = 0")?
-        .execute([key.as_str()])?;
-    if first == 1 {
+pub(in super::super) fn never_mined(
+    connection: &Connection,
+    network: &Network,
+    hashes: &[String],
+) -> Result<(), Failure> {
+    let sql = "SELECT id, hour, counted FROM transactions WHERE network = ?1 AND hash = ?2 AND block IS NULL";
+    for hash in hashes {
+        let dead: Option<(i64, i64, i64)> = connection
+            .prepare_cached(sql)?
+            .query_row([network.as_str(), hash], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((id, hour, counted)) = dead else { continue };
+        connection.prepare_cached("UPDATE transactions SET counted = 0 WHERE id = ?1")?.execute([id])?;
+        gas::add(connection, network.as_str(), hour, counted.saturating_neg())?;
+    }
+    Ok(())
+}
+
+pub(in super::super) fn tell(
+    connection: &Connection,
+    key: &PaymentKey,
+    asker: Option<[u8; 32]>,
+) -> Result<bool, Failure> {
+    let told = connection
+        .prepare_cached(
+            "UPDATE settlements SET told = 1, asker = coalesce(asker, ?2)
+             WHERE key = ?1 AND state = 'settled' AND (asker = ?2 OR (asker IS NULL AND told = 0))",
+        )?
+        .execute(params![key.as_str(), asker])?;
+    if told == 1 {
         return Ok(true);
     }
     match take::head(connection, key)? {

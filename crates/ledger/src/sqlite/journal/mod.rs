@@ -11,14 +11,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::Network;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 
 use super::lease::Lease as Process;
 use super::{Failure, SqliteLedger};
-use crate::LedgerError;
 use crate::journal::{Attempt, Batch, Ending, Filter, Journal, Lease, Mined, Prepared, Record, Signing};
+use crate::{LedgerError, digest};
 
 fn conflict(key: &PaymentKey, found: impl Into<String>, expected: &'static str) -> Failure {
     LedgerError::Conflict { key: key.to_string(), found: found.into(), expected }.into()
@@ -78,9 +79,14 @@ impl Journal for SqliteLedger {
         self.write(move |db, _| chain::finish(db, &network, &mined, &endings, now)).await
     }
 
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        let key = key.clone();
-        self.write(move |db, _| chain::tell(db, &key)).await
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError> {
+        let (network, hashes) = (network.clone(), hashes.to_vec());
+        self.write(move |db, _| chain::never_mined(db, &network, &hashes)).await
+    }
+
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        let (key, asker) = (key.clone(), digest::asker(asker));
+        self.write(move |db, _| chain::tell(db, &key, asker)).await
     }
 
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {

@@ -8,6 +8,7 @@ use super::super::lease::Lease as Process;
 use super::super::{Failure, seconds};
 use super::{conflict, read};
 use crate::LedgerError;
+use crate::digest::asker;
 use crate::journal::Prepared;
 
 /// What the row of a new settlement is made of.
@@ -18,6 +19,7 @@ pub(in super::super) struct New {
     payer: String,
     request: String,
     pub(super) claim: Option<Vec<u8>>,
+    asker: Option<[u8; 32]>,
 }
 
 impl New {
@@ -26,7 +28,9 @@ impl New {
         let request = serde_json::to_string(&payment.to_request())
             .map_err(|error| LedgerError::Damaged(format!("the request of {key}: {error}")))?;
         let payer = payment.effects().payer.as_str().to_owned();
-        Ok(Self { key, network: payment.offer().network.as_str().to_owned(), payer, request, claim: None })
+        let (network, asker) =
+            (payment.offer().network.as_str().to_owned(), asker(payment.idempotency_key()));
+        Ok(Self { key, network, payer, request, claim: None, asker })
     }
 
     /// Makes the row; `signed` is the transaction that carries the payment.
@@ -39,8 +43,9 @@ impl New {
     ) -> Result<i64, Failure> {
         connection
             .prepare_cached(
-                "INSERT INTO settlements (key, network, payer, state, holder, request, latest, created, claim)
-                 VALUES (?1, ?2, ?3, iif(?6 IS NULL, 'prepared', 'signed'), ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO settlements
+                     (key, network, payer, state, holder, request, latest, created, claim, asker, told)
+                 VALUES (?1, ?2, ?3, iif(?6 IS NULL, 'prepared', 'signed'), ?4, ?5, ?6, ?7, ?8, ?9, ?9 IS NOT NULL)",
             )?
             .execute(params![
                 self.key.as_str(),
@@ -50,7 +55,8 @@ impl New {
                 self.request,
                 signed,
                 seconds(now),
-                self.claim
+                self.claim,
+                self.asker
             ])?;
         Ok(connection.last_insert_rowid())
     }

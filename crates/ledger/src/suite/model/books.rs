@@ -47,6 +47,8 @@ pub(super) struct Entry {
     pub(super) is_final: bool,
     /// Whether somebody was told that it is settled.
     pub(super) is_told: bool,
+    /// The number of the caller whose key is known.
+    asker: Option<u8>,
     /// The number of what it claims.
     pub(super) claim: Option<u8>,
 }
@@ -99,6 +101,11 @@ fn claims_fit(asked: &Asked<'_>) -> bool {
     each_once && payments.into_iter().all(|n| asked.new.contains(n))
 }
 
+/// Whose the payment is: the first ones are of callers without keys.
+pub(super) fn asker(n: u64) -> Option<u8> {
+    u8::try_from(n % 3).ok().filter(|caller| *caller > 0)
+}
+
 impl Books {
     pub(super) fn now(&self) -> tollway_protocol::door::UnixTime {
         NOW.plus(self.hour * 3_600)
@@ -117,7 +124,8 @@ impl Books {
             told: None,
             block: None,
             is_final: false,
-            is_told: false,
+            is_told: asker(n).is_some(),
+            asker: asker(n),
             claim: None,
         };
         self.entries.insert(n, entry);
@@ -273,10 +281,24 @@ impl Books {
         true
     }
 
-    /// Whether nobody was told before; None when it is not settled.
-    pub(super) fn tell(&mut self, n: u64) -> Option<bool> {
+    pub(super) fn never_mined(&mut self, tag: &str) {
+        let dead = |carrier: &&mut Carrier| carrier.tag == tag && carrier.mined.is_none();
+        if let Some(carrier) = self.carriers.iter_mut().find(dead) {
+            carrier.counted = 0;
+        }
+    }
+
+    /// Whether this caller is told; None when it is not settled.
+    pub(super) fn tell(&mut self, n: u64, asker: Option<u8>) -> Option<bool> {
         let entry = self.entries.get_mut(&n).filter(|entry| entry.state == JournalState::Settled)?;
-        Some(!std::mem::replace(&mut entry.is_told, true))
+        let is_first = entry.asker.is_none() && !entry.is_told;
+        if is_first {
+            (entry.is_told, entry.asker) = (true, asker);
+            return Some(true);
+        }
+        let is_known = asker.is_some() && entry.asker == asker;
+        entry.is_told |= is_known;
+        Some(is_known)
     }
 
     pub(super) fn take_back(&mut self, keys: &[u64], process: usize) -> bool {

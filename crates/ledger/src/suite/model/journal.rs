@@ -6,8 +6,8 @@ use tollway_protocol::Code;
 use tollway_protocol::door::UnixTime;
 
 use super::agree;
-use super::books::{Asked, Books, Carrier, End, Expected};
-use crate::suite::fixture::{NOW, PAYER, SIGNER, batch, finalize, key, network, transaction, verified};
+use super::books::{Asked, Books, Carrier, End, Expected, asker};
+use crate::suite::fixture::{NOW, PAYER, SIGNER, batch, caller, finalize, key, keyed, network, transaction};
 use crate::{
     Attempt, Batch, Ending, Filter, Holder, Journal, JournalState, Lease, LedgerError, Mined, Prepared,
     Signing,
@@ -24,7 +24,8 @@ pub enum Op {
     Sign { stale: bool, new: Vec<u64>, again: Vec<u64>, claims: Vec<(u64, u8)>, of: (u64, u8), bid: u64 },
     Sent((u64, u8)),
     Finish { found: Vec<Found>, endings: Vec<(u64, bool, (u64, u8), u64)> },
-    Tell(u64),
+    NeverMined((u64, u8)),
+    Tell(u64, Option<u8>),
     TakeBack(Vec<u64>),
     Finalize(u64),
     Abandon(u64),
@@ -62,7 +63,8 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         }),
         3 => of().prop_map(Op::Sent),
         4 => finish.prop_map(|(found, endings)| Op::Finish { found, endings }),
-        3 => one().prop_map(Op::Tell),
+        1 => of().prop_map(Op::NeverMined),
+        3 => (one(), prop::option::of(0..3_u8)).prop_map(|(n, caller)| Op::Tell(n, caller)),
         2 => some().prop_map(Op::TakeBack),
         1 => (0..8_u64).prop_map(Op::Finalize),
         1 => one().prop_map(Op::Abandon),
@@ -119,7 +121,7 @@ impl Run {
     pub(super) async fn apply(&mut self, process: usize, ledger: &impl Journal, op: &Op) {
         match op {
             Op::Prepare { payments, held } => {
-                let all: Vec<_> = payments.iter().copied().map(verified).collect();
+                let all: Vec<_> = payments.iter().copied().map(|n| keyed(n, asker(n).map(caller))).collect();
                 let answers = ledger.prepare(&all, *held, NOW).await.unwrap();
                 assert_eq!(answers.len(), payments.len());
                 for (n, answer) in payments.iter().zip(answers) {
@@ -136,11 +138,17 @@ impl Run {
                 agree(&result, self.books.sent(&tag(*of)), op);
             }
             Op::Finish { found, endings } => self.finish(ledger, op, found, endings).await,
-            Op::Tell(n) => match (self.books.tell(*n), ledger.tell(&key(*n)).await) {
-                (Some(first), Ok(told)) => assert_eq!(told, first, "{op:?}"),
-                (None, Err(LedgerError::Conflict { .. })) => {}
-                (expected, result) => panic!("{op:?}: {result:?}, not {expected:?}"),
-            },
+            Op::NeverMined(of) => {
+                ledger.never_mined(&network(), &[format!("0x{}", tag(*of))]).await.unwrap();
+                self.books.never_mined(&tag(*of));
+            }
+            Op::Tell(n, asker) => {
+                match (self.books.tell(*n, *asker), ledger.tell(&key(*n), asker.map(caller).as_ref()).await) {
+                    (Some(first), Ok(told)) => assert_eq!(told, first, "{op:?}"),
+                    (None, Err(LedgerError::Conflict { .. })) => {}
+                    (expected, result) => panic!("{op:?}: {result:?}, not {expected:?}"),
+                }
+            }
             Op::TakeBack(payments) => {
                 let keys: Vec<_> = payments.iter().copied().map(key).collect();
                 agree(&ledger.reopen(&keys).await, self.books.take_back(payments, process), op);
@@ -204,7 +212,8 @@ impl Run {
             claims: claims.iter().map(|(n, claim)| (key(*n), format!("memo {claim}"))).collect(),
             bid_gwei: *bid,
             budget_gwei: BUDGET,
-            ..batch(new, again, transaction(of.0, &tag))
+            new: new.iter().map(|n| keyed(*n, asker(*n).map(caller))).collect(),
+            ..batch(&[], again, transaction(of.0, &tag))
         };
         let result = ledger.sign(&lease, batch, self.books.now()).await;
         let (nonce, bid, budget) = (of.0, *bid, BUDGET);

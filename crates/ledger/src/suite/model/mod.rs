@@ -98,13 +98,12 @@ impl<L: crate::Ledger> Run<L> {
         let row = self.model.rows.get(&n).cloned();
         let told = |transaction: &Option<String>| *transaction == row.as_ref().and_then(|r| r.hash.clone());
         let state = row.as_ref().map(|row| row.state);
-        let free = row.as_ref().is_none_or(|row| row.turn.is_none() && row.route == route);
+        let fits = row.as_ref().is_none_or(|row| row.route.is_none_or(|known| known == route));
+        let free = fits && row.as_ref().is_none_or(|row| row.turn.is_none());
         let same = row.as_ref().is_some_and(|row| row.signature == signature);
         let hold = match (claim, state) {
             (Claim::Spent { transaction }, Some(State::Delivered)) => return assert!(told(&transaction)),
-            (Claim::Elsewhere { transaction }, Some(_)) if row.as_ref().is_some_and(|r| r.route != route) => {
-                return assert!(told(&transaction));
-            }
+            (Claim::Elsewhere { transaction }, Some(_)) if !fits => return assert!(told(&transaction)),
             (Claim::Busy { transaction }, Some(_)) if !free => return assert!(told(&transaction)),
             (Claim::Elsewhere { transaction }, Some(State::Settling | State::Settled)) if free && !same => {
                 return assert!(told(&transaction));
@@ -118,9 +117,9 @@ impl<L: crate::Ledger> Run<L> {
         };
         self.model.turns += 1;
         let turn = self.model.turns;
-        let row = Row { route, signature, state: State::Claimed, turn: None, hash: None };
+        let row = Row { route: Some(route), signature, state: State::Claimed, turn: None, hash: None };
         let row = self.model.rows.entry(n).or_insert(row);
-        (row.turn, row.signature) = (Some(turn), signature);
+        (row.turn, row.route, row.signature) = (Some(turn), Some(route), signature);
         self.holds.push((n, turn, hold));
     }
 
@@ -159,7 +158,7 @@ impl<L: crate::Ledger> Run<L> {
             _ => {
                 agree(&self.ledger.release(*claimed).await, allowed, op);
                 if allowed {
-                    self.model.rows.remove(&n);
+                    self.model.release(n);
                 }
             }
         }

@@ -12,7 +12,8 @@ pub(super) enum State {
 
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) route: &'static str,
+    /// None when it was released after it may have reached the facilitator.
+    pub(super) route: Option<&'static str>,
     pub(super) signature: &'static str,
     pub(super) state: State,
     /// The number of the claim that holds it.
@@ -40,6 +41,16 @@ impl Model {
             State::Claimed => drop(self.rows.remove(&n)),
             State::Settling | State::Settled => row.turn = None,
             State::Delivered => {}
+        }
+    }
+
+    /// Frees it for any request.
+    pub(super) fn release(&mut self, n: u64) {
+        match self.rows.get_mut(&n) {
+            Some(row) if row.state == State::Settling => {
+                (row.route, row.state, row.turn, row.hash) = (None, State::Claimed, None, None);
+            }
+            _ => drop(self.rows.remove(&n)),
         }
     }
 

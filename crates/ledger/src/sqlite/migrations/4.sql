@@ -1,0 +1,2 @@
+ALTER TABLE settlements ADD COLUMN asker BLOB;
+ALTER TABLE claims ADD COLUMN idempotency_key TEXT;
