@@ -21,8 +21,8 @@ use crate::transport::Unanswered;
 /// The longest message that is read, in bytes: a block's head has one or two thousand.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-const FAILED: Unanswered = Unanswered("the connection failed");
-const UNREADABLE: Unanswered = Unanswered("a message can't be read");
+pub(crate) const FAILED: Unanswered = Unanswered("the connection failed");
+pub(crate) const UNREADABLE: Unanswered = Unanswered("a message can't be read");
 
 /// Where a node announces. The URL may hold credentials: it is in no text of ours, and the request is reqwest's,
 /// whose own log names the host only.
@@ -33,7 +33,7 @@ pub struct Source {
     patience: Duration,
 }
 
-type Socket = WebSocketStream<reqwest::Upgraded>;
+pub(crate) type Socket = WebSocketStream<reqwest::Upgraded>;
 
 /// A subscription that was confirmed, on a connection of its own, which ends when this is dropped.
 pub struct Subscription {
@@ -53,15 +53,15 @@ enum Id {
 
 /// What a node sends: the answer to our request, or a notice.
 #[derive(Deserialize)]
-struct Said<'a> {
+pub(crate) struct Said<'a> {
     #[serde(default)]
-    id: Option<u64>,
+    pub(crate) id: Option<u64>,
     #[serde(default)]
-    method: Option<String>,
+    pub(crate) method: Option<String>,
     #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
+    pub(crate) params: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
+    pub(crate) result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -116,8 +116,13 @@ impl Source {
         timeout(self.patience, subscribe).await.unwrap_or(Err(Unanswered("no answer came in time")))
     }
 
+    /// How long the node may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// RFC 6455, section 4.1.
-    async fn connect(&self) -> Result<Socket, Unanswered> {
+    pub(crate) async fn connect(&self) -> Result<Socket, Unanswered> {
         let key = generate_key();
         let accept = derive_accept_key(key.as_bytes());
         let request = self
@@ -168,7 +173,7 @@ impl Subscription {
 }
 
 /// The next message with a text. Pings are answered meanwhile.
-async fn text(socket: &mut Socket) -> Result<String, Unanswered> {
+pub(crate) async fn text(socket: &mut Socket) -> Result<String, Unanswered> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),

@@ -1,7 +1,12 @@
 //! How JSON-RPC texts reach a node.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use tollway_protocol::Secret;
+use parking_lot::Mutex;
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use tollway_protocol::{Secret, door};
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -21,6 +26,11 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// [`Unanswered`]: the node may have acted all the same.
     async fn ask(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered>;
+
+    /// For how long the node wants not to be asked, as its last answer said. None unless it said so.
+    fn wants_rest(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// JSON-RPC over HTTP. The URL may hold credentials: it is in no text of ours, and reqwest's own log names the host
@@ -28,6 +38,8 @@ pub trait Transport: Send + Sync {
 pub struct Http {
     client: reqwest::Client,
     url: url::Url,
+    /// What the last answer's `Retry-After` said.
+    rest: Mutex<Option<Duration>>,
 }
 
 impl Http {
@@ -35,7 +47,7 @@ impl Http {
     ///
     /// # Errors
     /// What is wrong with the URL or the HTTP client, without the URL.
-    pub fn new(url: &Secret<String>, timeout: std::time::Duration) -> Result<Self, &'static str> {
+    pub fn new(url: &Secret<String>, timeout: Duration) -> Result<Self, &'static str> {
         let url = url::Url::parse(url.expose()).map_err(|_| "the RPC URL can't be read")?;
         let client = reqwest::Client::builder()
             .timeout(timeout)
@@ -43,7 +55,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| "the HTTP client can't be made")?;
-        Ok(Self { client, url })
+        Ok(Self { client, url, rest: Mutex::new(None) })
     }
 }
 
@@ -51,9 +63,16 @@ impl Http {
 impl Transport for Http {
     async fn ask(&self, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
         let failed = |_| Unanswered("the connection failed");
+        *self.rest.lock() = None;
         let request =
             self.client.post(self.url.clone()).header("content-type", "application/json").body(body);
         let mut response = request.send().await.map_err(failed)?;
+        *self.rest.lock() = rest(&response);
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => return Err(Unanswered("it is asked too often (HTTP 429)")),
+            StatusCode::SERVICE_UNAVAILABLE => return Err(Unanswered("it is out of service (HTTP 503)")),
+            _ => {}
+        }
         let length = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut bytes = Vec::with_capacity(length.unwrap_or_default().min(MAX_RESERVED));
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -64,4 +83,14 @@ impl Transport for Http {
         }
         Ok(bytes)
     }
+
+    fn wants_rest(&self) -> Option<Duration> {
+        *self.rest.lock()
+    }
+}
+
+/// For how many seconds an answer wants the node left alone (RFC 9110, section 10.2.3). A date is passed over.
+fn rest(response: &reqwest::Response) -> Option<Duration> {
+    let told = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    door::decimal_u64(told).ok().map(Duration::from_secs)
 }

@@ -155,9 +155,11 @@ fn evm(config: &mut EvmConfig, key: &str, value: &str) -> Result<(), String> {
 
 fn solana(config: &mut SolanaConfig, key: &str, value: &str) -> Result<(), String> {
     match key {
+        "AGREE_ABOVE" => config.agree_above = Some(AgreeAbove::new(value)?),
         "COMMITMENT" => config.commitment = Commitment::new(value)?,
         "FEES_COMPUTE_UNITS" => config.fees.compute_units = number(value)?,
         "FEES_COMPUTE_PRICE" => config.fees.compute_price = number(value)?,
+        "FEES_PRIORITY_LAMPORTS" => config.fees.priority_lamports = number(value)?,
         "FEES_PER_DAY_LAMPORTS" => config.fees.per_day_lamports = number(value)?,
         "FEES_LOW_LAMPORTS" => config.fees.low_lamports = number(value)?,
         _ => return Err("a Solana network has no such setting".to_owned()),

@@ -119,7 +119,6 @@ impl Table {
 
     fn solana(self) -> NetworkConfig {
         let foreign = [
-            (self.agree_above.is_some(), ("agree_above", NOTHING)),
             (self.confirmations.is_some(), ("confirmations", "commitment")),
             (self.finality.is_some(), ("finality", "commitment")),
             (self.batch.is_some(), ("batch", NOTHING)),
@@ -128,6 +127,7 @@ impl Table {
             (self.delegation_managers.is_some(), ("delegation_managers", NOTHING)),
         ];
         let config = SolanaConfig {
+            agree_above: self.agree_above,
             commitment: self.commitment.unwrap_or_default(),
             fees: self.fees.unwrap_or_default(),
         };

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::settling::AgreeAbove;
 use super::signer::Signer;
 
 /// The variable that holds the fee payer's key unless `signer` names others.
@@ -10,6 +11,8 @@ const KEY: &str = "TOLLWAY_SOLANA_KEY";
 /// What a Solana network is told besides what all networks are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SolanaConfig {
+    /// From which value on two nodes have to say the same; none unless set.
+    pub agree_above: Option<AgreeAbove>,
     /// When a transaction counts as settled; `confirmed` unless set. A confirmed one is looked at until it is final.
     pub commitment: Commitment,
     /// What may be spent on transactions.
@@ -49,6 +52,9 @@ pub struct Fees {
     pub compute_units: u64,
     /// The highest price of a compute unit that is paid, in millionths of a lamport; 5000000 unless set.
     pub compute_price: u64,
+    /// The most that a transaction's compute units may cost together, in lamports, besides the signatures' fees; 200000
+    /// unless set. It goes to the block's leader, who may be the payer's friend.
+    pub priority_lamports: u64,
     /// The highest sum of fees in 24 hours, in lamports; 1000000000 (one SOL) unless set. Counted in the ledger, for all
     /// processes on it together.
     pub per_day_lamports: u64,
@@ -61,6 +67,7 @@ impl Default for Fees {
         Self {
             compute_units: 400_000,
             compute_price: 5_000_000,
+            priority_lamports: 200_000,
             per_day_lamports: 1_000_000_000,
             low_lamports: 10_000_000,
         }

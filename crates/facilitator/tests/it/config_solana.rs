@@ -1,7 +1,8 @@
 //! The settings of Solana networks.
 
 use tollway_facilitator::Config;
-use tollway_facilitator::config::{Commitment, ConfigError, Fees, Signer};
+use tollway_facilitator::config::{AgreeAbove, Commitment, ConfigError, Fees, Signer};
+use tollway_protocol::door::Amount;
 
 const NETWORK: &str = "[[network]]\nid = \"solana-devnet\"\nrpc = \"https://rpc.example\"\n";
 const DEVNET: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
@@ -39,10 +40,11 @@ fn a_solana_network_needs_an_id_and_a_node_and_has_defaults_for_the_rest() {
 #[test]
 fn every_setting_of_a_solana_network_can_be_written() {
     let config = read(&format!(
-        "{NETWORK}ws = \"wss://rpc.example\"\nsigners = [{{ key_env = \"A\" }}, {{ keystore = \"b\", passphrase_env = \"B\" }}]
+        "{}ws = \"wss://rpc.example\"\nagree_above = \"70000\"\nsigners = [{{ key_env = \"A\" }}, {{ keystore = \"b\", passphrase_env = \"B\" }}]
          commitment = \"finalized\"\npoll_interval_ms = 100
          assets = [{{ address = \"CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM\", symbol = \"PYUSD\", decimals = 6 }}]
-         fees = {{ compute_units = 60000, compute_price = 0, per_day_lamports = 10000, low_lamports = 0 }}\n"
+         fees = {{ compute_units = 60000, compute_price = 0, priority_lamports = 3, per_day_lamports = 10000, low_lamports = 0 }}\n",
+        NETWORK.replace("\"https://rpc.example\"", "[\"https://a.example\", \"https://b.example\"]")
     ));
     config.check().unwrap();
     let network = &config.networks[0];
@@ -51,7 +53,14 @@ fn every_setting_of_a_solana_network_can_be_written() {
     assert_eq!((asset.symbol.as_str(), asset.decimals, asset.eip3009), ("PYUSD", 6, false));
     let told = network.solana().unwrap();
     assert_eq!(told.commitment, Commitment::Finalized);
-    let fees = Fees { compute_units: 60_000, compute_price: 0, per_day_lamports: 10_000, low_lamports: 0 };
+    assert_eq!(told.agree_above, Some(AgreeAbove::Atomic(Amount::from(70_000u64))));
+    let fees = Fees {
+        compute_units: 60_000,
+        compute_price: 0,
+        priority_lamports: 3,
+        per_day_lamports: 10_000,
+        low_lamports: 0,
+    };
     assert_eq!(told.fees, fees);
 }
 
@@ -65,8 +74,10 @@ fn the_environment_names_a_solana_network_by_its_id_or_its_name() {
             ("TOLLWAY_NETWORK_SOLANA_ETWTRABZAYQ6IMFEYKOURU166VU2XQA1_COMMITMENT", "finalized"),
             ("TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_COMPUTE_UNITS", "50000"),
             ("TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_COMPUTE_PRICE", "7"),
+            ("TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_PRIORITY_LAMPORTS", "90"),
             ("TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_PER_DAY_LAMPORTS", "20000"),
             ("TOLLWAY_NETWORK_SOLANA_DEVNET_FEES_LOW_LAMPORTS", "1"),
+            ("TOLLWAY_NETWORK_SOLANA_DEVNET_AGREE_ABOVE", "$12.50"),
             ("TOLLWAY_NETWORK_SOLANA_POLL_INTERVAL_MS", "250"),
             ("TOLLWAY_SOLANA_KEY", "s3cret"),
         ])
@@ -75,9 +86,16 @@ fn the_environment_names_a_solana_network_by_its_id_or_its_name() {
     config.check().unwrap();
     let [devnet, mainnet] = config.networks.as_slice() else { panic!() };
     let told = devnet.solana().unwrap();
-    let fees = Fees { compute_units: 50_000, compute_price: 7, per_day_lamports: 20_000, low_lamports: 1 };
+    let fees = Fees {
+        compute_units: 50_000,
+        compute_price: 7,
+        priority_lamports: 90,
+        per_day_lamports: 20_000,
+        low_lamports: 1,
+    };
     assert_eq!((devnet.rpc.len(), told.commitment, told.fees), (2, Commitment::Finalized, fees));
     assert_eq!((devnet.poll_interval_ms, mainnet.poll_interval_ms), (400, 250));
+    assert_eq!(told.agree_above, Some(AgreeAbove::Usd(Amount::from(12_500_000u64))));
 
     for (name, value) in [
         ("TOLLWAY_NETWORK_SOLANA_DEVNET_COMMITMENT", "processed"),
@@ -98,7 +116,6 @@ fn a_member_that_only_the_other_kind_has_is_refused_by_name_with_what_to_set_ins
         ("finality = \"finalized\"", "commitment"),
         ("gas = { max_bump = 3 }", "fees"),
         ("batch = 5", ""),
-        ("agree_above = \"$5\"", ""),
         ("eip6492_factories = []", ""),
         ("delegation_managers = []", ""),
     ] {
@@ -123,10 +140,12 @@ fn a_check_finds_what_is_wrong_with_a_solana_network() {
     for (text, key) in [
         (format!("{NETWORK}fees = {{ compute_units = 1400001 }}\n"), "fees.compute_units"),
         (format!("{NETWORK}fees = {{ compute_price = 1000000001 }}\n"), "fees.compute_price"),
+        (format!("{NETWORK}fees = {{ priority_lamports = 1000000000001 }}\n"), "fees.priority_lamports"),
         (format!("{NETWORK}fees = {{ per_day_lamports = 9999 }}\n"), "fees.per_day_lamports"),
         (format!("{NETWORK}fees = {{ low_lamports = 1000000000001 }}\n"), "fees.low_lamports"),
         (format!("{NETWORK}signer = []\n"), "signer"),
         (format!("{NETWORK}poll_interval_ms = 1\n"), "poll_interval_ms"),
+        (format!("{NETWORK}agree_above = \"$5\"\n"), "agree_above"),
         (asset("address = \"0x036cbd53842c5426634e7929541ec2318f3dcf7e\""), "assets[0].address"),
         (asset("address = \"11111111111111111111111111111111\""), "assets[0].address"),
         (asset(&format!("{mint}, name = \"X\", version = \"1\"")), "assets[0].name"),

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod calls;
+mod failover;
 mod http;
+mod line;
 mod node;
 mod refusals;
 mod socket;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tollway_rpc::{Names, Rpc, Transport, Unanswered};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
-pub(crate) const NAMES: Names = Names { calls: "test_calls_total", errors: "test_errors_total" };
+pub(crate) const NAMES: Names =
+    Names { calls: "test_calls_total", errors: "test_errors_total", passed_over: "test_passed_over_total" };
 
 /// What a node answers to a text; nothing when it hangs.
 type Play = Box<dyn Fn(&Value) -> Option<Result<String, Unanswered>> + Send + Sync>;
@@ -51,6 +52,11 @@ impl Node {
     /// One that never answers.
     pub(crate) fn hanging() -> Arc<Self> {
         Self::new(|_| None)
+    }
+
+    /// What it answers to a text.
+    pub(crate) fn answer(&self, text: &Value) -> Option<Result<String, Unanswered>> {
+        (self.play)(text)
     }
 
     /// The texts that it was given.

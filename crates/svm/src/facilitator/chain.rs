@@ -13,7 +13,11 @@ use crate::facilitator::config::ClusterConfig;
 use crate::facilitator::{cluster, mints};
 use crate::{is_solana, programs};
 
-const NAMES: Names = Names { calls: "tollway_svm_rpc_total", errors: "tollway_svm_rpc_errors_total" };
+const NAMES: Names = Names {
+    calls: "tollway_svm_rpc_total",
+    errors: "tollway_svm_rpc_errors_total",
+    passed_over: "tollway_svm_rpc_passed_over_total",
+};
 const NO_ACCOUNT: &str = "there is no such account";
 /// The bytes of a genesis hash's text that name a cluster (CAIP-30).
 const REFERENCE: usize = 32;
@@ -30,6 +34,9 @@ pub enum ClusterError {
     /// A node's URL can't be used.
     #[error("the RPC node can't be used: {0}")]
     Node(&'static str),
+    /// Two nodes have to agree, and there are fewer.
+    #[error("agree_above needs two nodes")]
+    OneNode,
     /// A node did not answer.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -51,7 +58,7 @@ impl Cluster {
     /// The cluster that `config` describes; no I/O yet.
     ///
     /// # Errors
-    /// [`ClusterError::NotSolana`] and [`ClusterError::Node`].
+    /// [`ClusterError::NotSolana`], [`ClusterError::Node`] and [`ClusterError::OneNode`].
     pub fn new(config: ClusterConfig) -> Result<Self, ClusterError> {
         if !is_solana(&config.network) {
             return Err(ClusterError::NotSolana(config.network));
@@ -61,7 +68,10 @@ impl Cluster {
             ways.push(Arc::new(Http::new(url, config.rpc_timeout).map_err(ClusterError::Node)?));
         }
         ways.extend(config.transports.iter().cloned());
-        let rpc = Rpc::new(ways, config.rpc_timeout, NAMES);
+        if config.agree_above.is_some() && ways.len() < 2 {
+            return Err(ClusterError::OneNode);
+        }
+        let rpc = Rpc::new(ways, config.rpc_timeout, NAMES).with_lag(config.lag);
         Ok(Self { config, rpc, checked: OnceCell::new(), mints: Mutex::default() })
     }
 
@@ -85,6 +95,9 @@ impl Cluster {
             }
             if good == 0 {
                 return Err(last);
+            }
+            if self.rpc.nodes() > 1 {
+                cluster::measure(&self.rpc).await;
             }
             self.read_mints().await.map_err(ClusterError::from)
         };

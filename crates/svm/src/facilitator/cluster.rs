@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_address::Address;
-use tollway_rpc::{Ask, Rpc, RpcError};
+use tollway_rpc::{Ask, Dated, Rpc, RpcError};
 
 /// The most signatures that one `getSignatureStatuses` takes.
 pub(super) const MOST_STATUSES: usize = 256;
@@ -62,6 +62,12 @@ impl<T> InContext<T> {
     }
 }
 
+impl<T> Dated for InContext<T> {
+    fn height(&self) -> u64 {
+        self.context.slot
+    }
+}
+
 /// What came of trying a transaction.
 #[derive(Debug, Deserialize)]
 pub(super) struct Simulated {
@@ -103,10 +109,21 @@ pub(super) async fn genesis_hash(rpc: &Rpc, node: usize) -> Result<String, RpcEr
     rpc.request_of(node, "getGenesisHash", [(); 0]).await
 }
 
+/// Asks every node for its slot, so that those that are behind are known.
+pub(super) async fn measure(rpc: &Rpc) {
+    let ask = |node| async move {
+        let config = [json!({"commitment": "processed"})];
+        if let Ok(slot) = rpc.request_of(node, "getSlot", config).await {
+            rpc.saw(node, slot);
+        }
+    };
+    futures_util::future::join_all((0..rpc.nodes()).map(ask)).await;
+}
+
 pub(super) async fn accounts(rpc: &Rpc, addresses: &[Address]) -> Result<Vec<Option<Account>>, RpcError> {
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let config = json!({"encoding": "base64", "commitment": "confirmed"});
-    let found: InContext<_> = rpc.request("getMultipleAccounts", (texts, config)).await?;
+    let found: InContext<_> = rpc.request_dated("getMultipleAccounts", (texts, config)).await?;
     Ok(found.value)
 }
 
@@ -130,7 +147,7 @@ pub(super) async fn simulate(
         "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": false, "commitment": "confirmed",
         "accounts": {"encoding": "base64", "addresses": [source.to_string()]},
     });
-    rpc.request("simulateTransaction", (STANDARD.encode(transaction), config)).await
+    rpc.request_dated("simulateTransaction", (STANDARD.encode(transaction), config)).await
 }
 
 /// Gives every node the transaction, which is neither tried nor sent again by them. Returns with the first that takes it.
@@ -162,16 +179,22 @@ pub(super) struct Statuses {
     pub(super) all: Vec<Option<Status>>,
 }
 
-/// What the first node that answers says of transactions, by their signatures: in the last minutes, or ever.
+/// What the first node that answers and is not behind says of transactions, by their signatures: in the last minutes, or
+/// ever.
 pub(super) async fn statuses(rpc: &Rpc, signatures: &[&str], ever: bool) -> Result<Statuses, RpcError> {
     let params = (signatures, json!({"searchTransactionHistory": ever}));
-    read_statuses(rpc.request("getSignatureStatuses", params).await?, signatures.len())
+    read_statuses(rpc.request_dated("getSignatureStatuses", params).await?, signatures.len())
 }
 
-/// What one node says of a transaction of the last minutes.
-pub(super) async fn status_at(rpc: &Rpc, node: usize, signature: &str) -> Result<Statuses, RpcError> {
-    let params = ([signature], json!({"searchTransactionHistory": false}));
-    read_statuses(rpc.request_of(node, "getSignatureStatuses", params).await?, 1)
+/// What one node says of transactions: in the last minutes, or ever.
+pub(super) async fn statuses_at(
+    rpc: &Rpc,
+    node: usize,
+    signatures: &[&str],
+    ever: bool,
+) -> Result<Statuses, RpcError> {
+    let params = (signatures, json!({"searchTransactionHistory": ever}));
+    read_statuses(rpc.request_of(node, "getSignatureStatuses", params).await?, signatures.len())
 }
 
 fn read_statuses(found: InContext<Vec<Option<Status>>>, count: usize) -> Result<Statuses, RpcError> {

@@ -17,11 +17,19 @@ pub struct ClusterConfig {
     pub network: Network,
     /// The nodes' URLs, the preferred one first; may hold credentials, and are never printed.
     pub rpc: Vec<Secret<String>>,
-    /// A node's WebSocket URL to be told of new slots by. Without it, or while it doesn't work, pending transactions
-    /// are asked for every [`poll`](Self::poll).
+    /// A node's WebSocket URL to be told of new slots by, and of what came of transactions. Without it, or while it
+    /// doesn't work, pending transactions are asked for every [`poll`](Self::poll).
     pub ws: Option<Secret<String>>,
     /// Other ways to nodes, after those at URLs.
     pub transports: Vec<Arc<dyn Transport>>,
+    /// By how many slots a node may be behind the others: one that is further behind is asked last, and not believed while
+    /// another answers.
+    pub lag: u64,
+    /// How often all nodes are asked how far they are.
+    pub measure: Duration,
+    /// From which amount on, in atomic units of whatever mint, two nodes have to say the same of a settlement before it is
+    /// recorded as anything; none unless set. It takes two nodes.
+    pub agree_above: Option<u64>,
     /// Mints to settle besides the known ones of this network.
     pub assets: Vec<Asset>,
     /// What a settlement waits for: confirmed or finalized. A confirmed one is looked at until it is final.
@@ -57,6 +65,9 @@ impl ClusterConfig {
             rpc: vec![rpc],
             ws: None,
             transports: Vec::new(),
+            lag: 50,
+            measure: Duration::from_secs(10),
+            agree_above: None,
             assets: Vec::new(),
             commitment: Commitment::Confirmed,
             poll: Duration::from_millis(400),

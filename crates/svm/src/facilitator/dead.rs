@@ -5,13 +5,14 @@
 //! them all: for the last 300 slots every node does, of older ones it may have thrown some away or never had them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tollway_protocol::bind::PaymentKey;
 
 use crate::facilitator::cluster::{self, LastLook, MOST_STATUSES};
 use crate::facilitator::engine::Engine;
-use crate::facilitator::watch::Landed;
+use crate::facilitator::landed::Landed;
 
 /// For how many slots at least a blockhash is not asked about: it can be used for 150 blocks.
 const YOUNG: u64 = 150;
@@ -27,11 +28,13 @@ struct Old {
     hash: String,
     /// A slot at which its blockhash was known.
     known: u64,
+    /// Whether every node has to say so.
+    is_dear: bool,
 }
 
 impl Engine {
     /// Ends those of the absent that are proven dead; `slot` is the one that the nodes are at.
-    pub(super) async fn bury(&self, absent: &[PaymentKey], slot: u64) {
+    pub(super) async fn bury(self: &Arc<Self>, absent: &[PaymentKey], slot: u64) {
         for (blockhash, old) in self.old(absent, slot) {
             for part in old.chunks(MOST_STATUSES) {
                 self.bury_some(&blockhash, part).await;
@@ -41,11 +44,12 @@ impl Engine {
 
     /// Those that may be dead, by their blockhashes; first those that were not asked about for longest.
     fn old(&self, absent: &[PaymentKey], slot: u64) -> BTreeMap<String, Vec<Old>> {
+        let young = if crate::bug::on("s5-absent-is-dead") { 0 } else { YOUNG };
         let mut items = self.items.lock();
         let mut candidates: Vec<_> = absent
             .iter()
             .filter_map(|key| items.get(key))
-            .filter(|item| slot > item.known.saturating_add(YOUNG))
+            .filter(|item| slot > item.known.saturating_add(young))
             .map(|item| (item.asked, item.key.clone()))
             .collect();
         candidates.sort_by_key(|(asked, _)| *asked);
@@ -55,30 +59,43 @@ impl Engine {
             if old.len() < MOST || old.contains_key(&item.blockhash) {
                 item.asked = Some(Instant::now());
                 let hash = item.transaction.hash.clone();
-                old.entry(item.blockhash.clone()).or_default().push(Old { key, hash, known: item.known });
+                let one = Old { key, hash, known: item.known, is_dear: self.is_dear(item) };
+                old.entry(item.blockhash.clone()).or_default().push(one);
             }
         }
         old
     }
 
-    /// Ends those of `old` of which one node proves that they are dead; or, where that is too long ago for one, all do.
-    async fn bury_some(&self, blockhash: &str, old: &[Old]) {
+    /// Ends those of `old` of which one node proves that they are dead; or, where that is too long ago for one or they are
+    /// worth too much, all do.
+    async fn bury_some(self: &Arc<Self>, blockhash: &str, old: &[Old]) {
         let rpc = &self.cluster.rpc;
         let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
         let Ok(look) = cluster::last_look(rpc, None, blockhash, &hashes).await else { return };
         let is_recent = |one: &Old| look.statuses.slot < one.known.saturating_add(KNOWN);
-        let (recent, forgotten): (Vec<_>, Vec<_>) =
-            old.iter().cloned().enumerate().partition(|(_, one)| is_recent(one));
-        let landed = recent.into_iter().filter_map(|(place, one)| self.judge(&one, place, &look));
+        let (by_one, by_all): (Vec<_>, Vec<_>) =
+            old.iter().cloned().enumerate().partition(|(_, one)| is_recent(one) && !one.is_dear);
+        let landed = by_one.into_iter().filter_map(|(place, one)| self.judge(&one, place, &look));
         self.record(landed.collect()).await;
-        if !forgotten.is_empty() {
-            let forgotten: Vec<Old> = forgotten.into_iter().map(|(_, one)| one).collect();
-            self.bury_forgotten(blockhash, &forgotten).await;
+        if by_all.is_empty() {
+            return;
         }
+        let by_all: Vec<Old> = by_all.into_iter().map(|(_, one)| one).collect();
+        let proven = self.proven_by_all(blockhash, &by_all).await;
+        let is_left = |one: &&Old| !is_recent(one) && proven.iter().all(|proven| !proven.is_of(&one.key));
+        let unproven = by_all.iter().filter(is_left).count();
+        metrics::gauge!("tollway_svm_unproven").set(unproven as f64);
+        if unproven > 0 {
+            tracing::error!(
+                transactions = unproven,
+                "too old to be told yet whether they landed: two nodes that keep their history are needed"
+            );
+        }
+        self.record(proven).await;
     }
 
     /// Asks every node. That there is no block takes two of them: a hole in one's history is not in the other's.
-    async fn bury_forgotten(&self, blockhash: &str, old: &[Old]) {
+    async fn proven_by_all(&self, blockhash: &str, old: &[Old]) -> Vec<Landed> {
         let rpc = &self.cluster.rpc;
         let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
         let mut left: Vec<Option<Landed>> = Vec::new();
@@ -96,16 +113,7 @@ impl Engine {
         }
         // One node can show a block, not that there is none.
         let is_proven = |landed: &Landed| rpc.nodes() >= 2 || landed.is_mined();
-        let proven: Vec<Landed> = left.into_iter().flatten().filter(is_proven).collect();
-        let unproven = old.len().saturating_sub(proven.len());
-        metrics::gauge!("tollway_svm_unproven").set(unproven as f64);
-        if unproven > 0 {
-            tracing::error!(
-                transactions = unproven,
-                "too old to be told yet whether they landed: two nodes that keep their history are needed"
-            );
-        }
-        self.record(proven).await;
+        left.into_iter().flatten().filter(is_proven).collect()
     }
 
     /// What a look proves of the transaction at `place` in it.
@@ -113,7 +121,8 @@ impl Engine {
         match look.statuses.all.get(place)? {
             Some(status) => self.landed(&one.key, status),
             None => {
-                let is_dead = !look.is_alive && one.known <= look.finalized;
+                let is_dead =
+                    (!look.is_alive && one.known <= look.finalized) || crate::bug::on("s5-absent-is-dead");
                 let has_all = look.statuses.slot >= look.finalized;
                 (is_dead && has_all).then(|| Landed::never(one.key.clone(), one.hash.clone()))
             }

@@ -52,7 +52,7 @@ impl Engine {
         let (mut done, mut lost) = (Vec::new(), Vec::new());
         for (record, status) in records.iter().zip(found.all) {
             match status {
-                Some(status) if status.commitment() == Commitment::Finalized && status.err.is_null() => {
+                Some(status) if status.commitment() >= enough() && status.err.is_null() => {
                     done.push(record.key.clone());
                 }
                 status if is_lost(record, status.as_ref(), found.slot) => lost.push(record),
@@ -77,7 +77,9 @@ impl Engine {
         let Some(hash) = record.hash.as_deref() else { return };
         for node in 0..self.cluster.rpc.nodes() {
             // One that does not answer may know it.
-            let Ok(found) = cluster::status_at(&self.cluster.rpc, node, hash).await else { return };
+            let Ok(found) = cluster::statuses_at(&self.cluster.rpc, node, &[hash], false).await else {
+                return;
+            };
             if !is_lost(record, found.all.first().and_then(Option::as_ref), found.slot) {
                 return;
             }
@@ -92,10 +94,16 @@ impl Engine {
     }
 }
 
+/// What nothing takes back.
+fn enough() -> Commitment {
+    if crate::bug::on("s11-final-at-once") { Commitment::Confirmed } else { Commitment::Finalized }
+}
+
 /// Whether a node at `slot`, well past the settlement's and not so far that it may have forgotten it, says that the
 /// transaction is not there; or that it failed.
 fn is_lost(record: &Record, status: Option<&Status>, slot: u64) -> bool {
     match status {
+        _ if crate::bug::on("s10-reopens-at-will") => true,
         None => record.block.is_some_and(|block| {
             (block.saturating_add(PAST)..block.saturating_add(FORGOTTEN)).contains(&slot)
         }),

@@ -11,18 +11,19 @@ use tokio::time::Instant;
 use tollway_ledger::{Ending, Holder, JournalState, LedgerError, Mined, Record, SignedTransaction};
 use tollway_protocol::bind::{Bound, PaymentKey};
 use tollway_protocol::scheme::Outcome;
-use tollway_protocol::{Dialect, Reason};
 use tollway_rpc::Source;
 
 use crate::facilitator::cluster::{self, Commitment, MOST_STATUSES, Status};
 use crate::facilitator::engine::Engine;
 use crate::facilitator::flight::Flight;
+use crate::facilitator::landed::Landed;
 use crate::facilitator::lane;
+use crate::facilitator::listen::listen;
 use crate::layout::{Limits, Transfer};
 use crate::transaction::Transaction;
 
-/// How long a node whose announcements ended is left alone.
-const REST: Duration = Duration::from_secs(2);
+/// The least time from look to look, however much is announced.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How many transactions are sent again at a time.
 const MOST_AT_ONCE: usize = 16;
 /// How often the journal is read for what is in no hand.
@@ -37,6 +38,8 @@ pub(super) struct Item {
     pub(super) blockhash: String,
     /// What it costs when it lands, in lamports.
     fee: u64,
+    /// What it pays, in atomic units.
+    pub(super) amount: u64,
     /// A slot at which its blockhash was known.
     pub(super) known: u64,
     /// When it was given to the nodes last.
@@ -55,25 +58,19 @@ impl Item {
     ) -> Option<Self> {
         let read = Transaction::read(transaction.raw.clone()).ok()?;
         let any = Limits::NONE;
-        let fee = Transfer::read(&read, &any).map_or(0, |transfer| transfer.fee_lamports());
+        let transfer = Transfer::read(&read, &any).ok();
         Some(Self {
             key,
             transaction: transaction.clone(),
             blockhash: solana_address::Address::new_from_array(read.blockhash).to_string(),
-            fee,
+            fee: transfer.as_ref().map_or(0, Transfer::fee_lamports),
+            amount: transfer.map_or(u64::MAX, |transfer| transfer.amount),
             known: lane::known(transaction.nonce),
             sent: None,
             asked: None,
             flight,
         })
     }
-}
-
-/// How a transaction ended.
-pub(super) struct Landed {
-    key: PaymentKey,
-    mined: Option<Mined>,
-    ending: Ending,
 }
 
 impl Engine {
@@ -87,6 +84,7 @@ impl Engine {
             }
             items.insert(item.key.clone(), item);
         }
+        self.put.notify_one();
         self.wake.notify_one();
         self.start();
     }
@@ -119,7 +117,7 @@ impl Engine {
     }
 
     async fn take_over(self: &Arc<Self>) {
-        if self.is_draining.load(Ordering::SeqCst) {
+        if self.is_draining.load(Ordering::SeqCst) || crate::bug::on("v1-leaves-the-dead") {
             return;
         }
         let most = u32::try_from(self.cluster.config.in_flight).unwrap_or(u32::MAX);
@@ -183,7 +181,8 @@ impl Engine {
                 }
             }
         }
-        self.record(landed).await;
+        // It may be one node alone that has them.
+        absent.extend(self.record(landed).await);
         if !absent.is_empty() {
             self.urge(&absent);
             self.bury(&absent, slot).await;
@@ -197,21 +196,31 @@ impl Engine {
         }
         let items = self.items.lock();
         let item = items.get(key)?;
-        let hash = item.transaction.hash.clone();
-        let reverted = if status.err.is_null() { Vec::new() } else { vec![key.clone()] };
-        let mined = Mined { hash: hash.clone(), block: status.slot, fee_gwei: item.fee, reverted };
-        let ending = if status.err.is_null() {
-            Ending::Settled { hash, block: status.slot }
-        } else {
-            failed(short(&status.err), hash)
-        };
-        Some(Landed { key: key.clone(), mined: Some(mined), ending })
+        let landed = Landed::mined(key.clone(), item.transaction.hash.clone(), item.fee, status);
+        Some(landed.dear(self.is_dear(item)))
     }
 
-    /// Records how transactions ended, and tells who waits for them.
-    pub(super) async fn record(&self, landed: Vec<Landed>) {
+    /// Records how transactions ended, and tells who waits for them. Those for which two nodes have to say so, and that are
+    /// not recorded yet, are returned.
+    pub(super) async fn record(self: &Arc<Self>, landed: Vec<Landed>) -> Vec<PaymentKey> {
+        let (dear, cheap): (Vec<_>, Vec<_>) = landed.into_iter().partition(|one| one.is_dear);
+        self.record_now(cheap).await;
+        let keys = dear.iter().map(|one| one.key.clone()).collect();
+        if !dear.is_empty() {
+            self.agree(dear);
+        }
+        keys
+    }
+
+    pub(super) async fn record_now(&self, landed: Vec<Landed>) {
         if landed.is_empty() {
             return;
+        }
+        let dead: Vec<String> = landed.iter().filter_map(Landed::never_landed).map(str::to_owned).collect();
+        if !dead.is_empty()
+            && let Err(error) = self.journal.never_mined(self.network(), &dead).await
+        {
+            tracing::warn!(%error, "the bids of dead transactions count for the day");
         }
         let mined: Vec<Mined> = landed.iter().filter_map(|one| one.mined.clone()).collect();
         let endings: Vec<(PaymentKey, Ending)> =
@@ -244,6 +253,9 @@ impl Engine {
 
     /// Gives the nodes what is in no block: at once what they were not given yet, then now and then.
     fn urge(self: &Arc<Self>, absent: &[PaymentKey]) {
+        if crate::bug::on("v3-sends-once") {
+            return;
+        }
         // One round at a time, however long nodes that hang make it.
         let Ok(round) = self.urging.clone().try_lock_owned() else { return };
         let due: Vec<(SignedTransaction, bool)> = {
@@ -274,36 +286,6 @@ impl Engine {
     }
 }
 
-impl Landed {
-    /// Whether it is in a block.
-    pub(super) fn is_mined(&self) -> bool {
-        self.mined.is_some()
-    }
-
-    #[cfg(test)]
-    pub(super) fn mined_for_test(key: PaymentKey) -> Self {
-        let hash = "hash".to_owned();
-        let mined = Mined { hash: hash.clone(), block: 1, fee_gwei: 1, reverted: Vec::new() };
-        Self { key, mined: Some(mined), ending: Ending::Settled { hash, block: 1 } }
-    }
-
-    /// It is in no block and never will be.
-    pub(super) fn never(key: PaymentKey, hash: String) -> Self {
-        let message = "the transaction's blockhash died before any block took it: nothing was paid";
-        Self { key, mined: None, ending: failed(message.to_owned(), hash) }
-    }
-}
-
-/// The transaction is named, and did not pay: sellers take this as the proof.
-fn failed(message: String, hash: String) -> Ending {
-    let reason = Reason::TransactionFailed.code(Dialect::ExactSvm);
-    Ending::Failed { reason, message, hash: Some(hash) }
-}
-
-fn short(error: &serde_json::Value) -> String {
-    error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
 fn outcome(payment: &Bound, ending: Ending) -> Outcome {
     match ending {
         Ending::Settled { hash, .. } => Outcome::Settled { transaction: hash },
@@ -315,7 +297,10 @@ fn outcome(payment: &Bound, ending: Ending) -> Outcome {
 
 /// Looks at all that is on its way, again and again, for as long as there is an engine.
 async fn watch(engine: Weak<Engine>) {
-    let mut last = [Instant::now(); 3];
+    let mut last = [Instant::now(); 4];
+    if let Some(engine) = engine.upgrade() {
+        engine.measure();
+    }
     while let Some(engine) = engine.upgrade() {
         // A look that panics is a look less.
         let look = AssertUnwindSafe(engine.watch_once(&mut last)).catch_unwind();
@@ -326,14 +311,15 @@ async fn watch(engine: Weak<Engine>) {
         if engine.items.lock().is_empty() {
             let _ = tokio::time::timeout(engine.cluster.config.housekeeping, engine.wake.notified()).await;
         }
-        // A slot, or the time that one takes; never at once, however many are announced.
-        tokio::time::sleep(poll / 4).await;
-        let _ = tokio::time::timeout(poll.saturating_sub(poll / 4), engine.slot.notified()).await;
+        // Something announced, or the time of a slot; never at once, however much is announced.
+        let pause = PAUSE.min(poll / 4);
+        tokio::time::sleep(pause).await;
+        let _ = tokio::time::timeout(poll.saturating_sub(pause), engine.slot.notified()).await;
     }
 }
 
 impl Engine {
-    async fn watch_once(self: &Arc<Self>, [tended, held, read]: &mut [Instant; 3]) {
+    async fn watch_once(self: &Arc<Self>, [tended, held, read, measured]: &mut [Instant; 4]) {
         if !self.items.lock().is_empty() {
             self.look().await;
         }
@@ -352,19 +338,17 @@ impl Engine {
                 tracing::warn!(%error, "the mints can't be read again");
             }
         }
-    }
-}
-
-/// Has the pending transactions looked at when a slot is announced.
-async fn listen(engine: Weak<Engine>, source: Source) {
-    while engine.strong_count() > 0 {
-        if let Ok(mut slots) = source.subscribe("slotSubscribe", [(); 0], "slotNotification").await {
-            while let (Ok(serde_json::Value::Object(_)), Some(engine)) =
-                (slots.next().await, engine.upgrade())
-            {
-                engine.slot.notify_one();
-            }
+        if measured.elapsed() >= self.cluster.config.measure {
+            *measured = Instant::now();
+            self.measure();
         }
-        tokio::time::sleep(REST).await;
+    }
+
+    /// In a task of its own: nodes that hang keep nobody from looking.
+    fn measure(&self) {
+        let rpc = self.cluster.rpc.clone();
+        if rpc.nodes() > 1 {
+            tokio::spawn(async move { cluster::measure(&rpc).await });
+        }
     }
 }

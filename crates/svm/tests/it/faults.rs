@@ -22,7 +22,7 @@ use crate::draft::price;
 type Bend = Box<dyn FnMut(&str, &mut Value) + Send>;
 
 /// A node behind a change of what it is asked or answers.
-struct Bent {
+pub(crate) struct Bent {
     node: Arc<Node>,
     bend: Mutex<Bend>,
 }
@@ -45,8 +45,13 @@ impl Transport for Bent {
     }
 }
 
+/// The world's node, bent so.
+pub(crate) fn bent_node(world: &World, bend: impl FnMut(&str, &mut Value) + Send + 'static) -> Arc<Bent> {
+    Arc::new(Bent { node: world.node.clone(), bend: Mutex::new(Box::new(bend)) })
+}
+
 fn bent(world: &World, bend: impl FnMut(&str, &mut Value) + Send + 'static) -> ExactFacilitator {
-    let node = Arc::new(Bent { node: world.node.clone(), bend: Mutex::new(Box::new(bend)) });
+    let node = bent_node(world, bend);
     facilitator(vec![node], vec![world.fee_payer.clone()], world.journal.clone())
 }
 

@@ -15,7 +15,11 @@ pub(crate) use tollway_rpc::{Ask, Given, RpcError};
 pub use tollway_rpc::{Http, Transport, Unanswered};
 pub(crate) use types::{Block, Blocks, Call, Carried, FeeHistory, FoundLog, Receipt, gwei, reverted};
 
-const NAMES: Names = Names { calls: "tollway_evm_rpc_total", errors: "tollway_evm_rpc_errors_total" };
+const NAMES: Names = Names {
+    calls: "tollway_evm_rpc_total",
+    errors: "tollway_evm_rpc_errors_total",
+    passed_over: "tollway_evm_rpc_passed_over_total",
+};
 
 /// A network's nodes.
 #[derive(Clone)]

@@ -35,7 +35,7 @@ pub(super) fn network(found: &mut Found, key: &str, network: &NetworkConfig) {
     }
     match &network.chain {
         ChainConfig::Evm(config) => evm(found, key, network, config),
-        ChainConfig::Solana(config) => solana(found, key, config),
+        ChainConfig::Solana(config) => solana(found, key, network, config),
     }
     let mut seen = BTreeSet::new();
     for (index, asset) in network.assets.iter().enumerate() {
@@ -54,10 +54,14 @@ fn domain(asset: &Asset) -> [(&'static str, bool); 2] {
     [("name", asset.name.is_some()), ("version", asset.version.is_some())]
 }
 
-fn evm(found: &mut Found, key: &str, network: &NetworkConfig, config: &EvmConfig) {
-    if config.agree_above.is_some() && network.rpc.len() < 2 {
+fn agree_above(found: &mut Found, key: &str, network: &NetworkConfig, is_set: bool) {
+    if is_set && network.rpc.len() < 2 {
         found.add(format!("{key}.agree_above"), "needs two nodes in rpc");
     }
+}
+
+fn evm(found: &mut Found, key: &str, network: &NetworkConfig, config: &EvmConfig) {
+    agree_above(found, key, network, config.agree_above.is_some());
     if let Some(Finality::Blocks(blocks)) = config.finality {
         found.range(format!("{key}.finality"), blocks, 1..=100_000);
         if blocks < config.confirmations {
@@ -84,10 +88,12 @@ const MOST_COMPUTE_UNITS: u64 = 1_400_000;
 /// A thousand SOL, in lamports.
 const THOUSAND_SOL: u64 = 1_000_000_000_000;
 
-fn solana(found: &mut Found, key: &str, config: &SolanaConfig) {
+fn solana(found: &mut Found, key: &str, network: &NetworkConfig, config: &SolanaConfig) {
+    agree_above(found, key, network, config.agree_above.is_some());
     let fees = config.fees;
     found.range(format!("{key}.fees.compute_units"), fees.compute_units, 10_000..=MOST_COMPUTE_UNITS);
     found.range(format!("{key}.fees.compute_price"), fees.compute_price, 0..=1_000_000_000);
+    found.range(format!("{key}.fees.priority_lamports"), fees.priority_lamports, 0..=THOUSAND_SOL);
     // Two signatures are the least that a settlement costs.
     found.range(format!("{key}.fees.per_day_lamports"), fees.per_day_lamports, 10_000..=THOUSAND_SOL);
     found.range(format!("{key}.fees.low_lamports"), fees.low_lamports, 0..=THOUSAND_SOL);
