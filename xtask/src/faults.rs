@@ -10,16 +10,61 @@ use anyhow::{Context as _, Result, bail};
 use crate::{shell, tools};
 
 const DOCUMENT: &str = "docs/reliability.md";
-const BEGIN: &str = "<!-- results: written by `cargo xtask faults` -->";
-const END: &str = "<!-- end of results -->";
+
+/// Rows, with their cells.
+type Rows = BTreeMap<String, Vec<Cell>>;
+
+/// The chains of one kind: what they are called here, and the test program with their cells.
+struct Chains {
+    name: &'static str,
+    program: &'static str,
+}
+
+const ALL: [Chains; 2] =
+    [Chains { name: "evm", program: "faults" }, Chains { name: "solana", program: "svm_faults" }];
+
+impl Chains {
+    /// Between which lines of the document their table is.
+    fn marks(&self) -> (String, String) {
+        let name = self.name;
+        (
+            format!("<!-- {name} results: written by `cargo xtask faults` -->"),
+            format!("<!-- end of {name} results -->"),
+        )
+    }
+}
 
 /// A cell's name, and what failed in it.
 type Cell = (String, Option<String>);
 
-/// Runs every cell, and writes down what came out before it says whether all passed.
+/// Runs every cell, or with the name of a kind of chains every cell of theirs, and writes down what came out before it says
+/// whether all passed. With another filter the tests with that in their names run, and their table is only printed.
 pub(crate) fn run(filter: &[&str]) -> Result<()> {
     tools::install(&["cargo-nextest"])?;
-    tools::system()?;
+    tools::system_for_cells()?;
+    let named: Vec<&Chains> = match filter {
+        [] => ALL.iter().collect(),
+        [name] => ALL.iter().filter(|chains| chains.name == *name).collect(),
+        _ => Vec::new(),
+    };
+    if named.is_empty() || std::env::var_os("TOLLWAY_FAULTS_CELL").is_some() {
+        let filter = if named.is_empty() { filter } else { &[] };
+        let all: Vec<&Chains> = if named.is_empty() { ALL.iter().collect() } else { named };
+        let (ran, rows, minutes) = cells(&all, filter)?;
+        println!("{}", table(&rows, minutes)?);
+        return ran;
+    }
+    let mut failed = Ok(());
+    for chains in named {
+        let (ran, rows, minutes) = cells(&[chains], &[])?;
+        write(chains, &rows, minutes)?;
+        failed = failed.and(ran);
+    }
+    failed
+}
+
+/// Runs cells of these chains: whether all passed, the rows, and how many minutes it took.
+fn cells(chains: &[&Chains], filter: &[&str]) -> Result<(Result<()>, Rows, u64)> {
     let results = shell::target().join("faults");
     // What an earlier run left.
     let _ = std::fs::remove_dir_all(&results);
@@ -27,7 +72,8 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
     let start = Instant::now();
     let mut cargo = shell::command("cargo");
     cargo.args(["nextest", "run", "--package", "tollway", "--features", "fault-injection"]);
-    cargo.args(["--test", "faults", "--profile", "faults", "--no-fail-fast"]).args(filter);
+    cargo.args(chains.iter().flat_map(|chains| ["--test", chains.program]));
+    cargo.args(["--profile", "faults", "--no-fail-fast"]).args(filter);
     cargo.env("TOLLWAY_FAULTS", "full").env("TOLLWAY_FAULTS_RESULTS", &results);
     let ran = shell::run(&mut cargo);
     let rows = read(&results)?;
@@ -35,19 +81,12 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
         ran?;
         bail!("no cell was run");
     }
-    let minutes = start.elapsed().as_secs().div_ceil(60);
-    let is_part = !filter.is_empty() || std::env::var_os("TOLLWAY_FAULTS_CELL").is_some();
-    if is_part {
-        println!("{}", table(&rows, minutes)?);
-    } else {
-        write(&rows, minutes)?;
-    }
-    ran
+    Ok((ran, rows, start.elapsed().as_secs().div_ceil(60)))
 }
 
 /// The rows with their cells, as the tests left them.
-fn read(results: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
-    let mut rows: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+fn read(results: &Path) -> Result<Rows> {
+    let mut rows = Rows::new();
     for entry in std::fs::read_dir(results)? {
         let text = std::fs::read_to_string(entry?.path())?;
         for line in text.lines() {
@@ -63,23 +102,29 @@ fn read(results: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
     Ok(rows)
 }
 
-fn write(rows: &BTreeMap<String, Vec<Cell>>, minutes: u64) -> Result<()> {
+fn write(chains: &Chains, rows: &Rows, minutes: u64) -> Result<()> {
+    let (begin, end) = chains.marks();
     let path = shell::root().join(DOCUMENT);
     let text = std::fs::read_to_string(&path).with_context(|| DOCUMENT.to_owned())?;
-    let ends = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-    let Some((head, tail)) = ends else { bail!("{DOCUMENT} has no place for results") };
-    std::fs::write(&path, format!("{head}{BEGIN}\n{}{END}{tail}", table(rows, minutes)?))?;
-    println!("{DOCUMENT} written");
+    let ends = text.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+    let Some((head, tail)) = ends else {
+        bail!("{DOCUMENT} has no place for the results of {}", chains.name)
+    };
+    std::fs::write(&path, format!("{head}{begin}\n{}{end}{tail}", table(rows, minutes)?))?;
+    println!("{DOCUMENT} written: {}", chains.name);
     Ok(())
 }
 
-fn table(rows: &BTreeMap<String, Vec<Cell>>, minutes: u64) -> Result<String> {
+fn table(rows: &Rows, minutes: u64) -> Result<String> {
     let commit = shell::output(shell::command("git").args(["rev-parse", "--short", "HEAD"]));
     let commit = commit.unwrap_or_else(|_| "unknown".to_owned());
+    let changed = shell::output(shell::command("git").args(["status", "--porcelain", "--", "crates"]));
+    let after =
+        if changed.is_ok_and(|changed| changed.trim().is_empty()) { "" } else { " and changes to it" };
     let all: Vec<&Cell> = rows.values().flatten().collect();
     let failed = all.iter().filter(|(_, failure)| failure.is_some()).count();
     let mut text = format!(
-        "Commit {}: {} cells in {minutes} min, {} passed, {failed} failed.\n\n| row | cells | passed | failed |\n|---|---|---|---|\n",
+        "Commit {}{after}: {} cells in {minutes} min, {} passed, {failed} failed.\n\n| row | cells | passed | failed |\n|---|---|---|---|\n",
         commit.trim(),
         all.len(),
         all.len().saturating_sub(failed),

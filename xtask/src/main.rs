@@ -20,7 +20,8 @@ cargo xtask <verb>
   lint                 formatting, clippy, licences, rustdoc
   fuzz [seconds] [target]
                        run the fuzz targets, 60 seconds each unless told
-  faults [filter]      run the whole fault matrix and write its table; with a filter only print it
+  faults [evm|solana]  run the whole fault matrix, or that of one kind of chains, and write its table
+  faults <filter>      run the cells of the tests with that in their names, and only print the table
   bench [name]         run the benchmarks
   contracts [--check]  compile the contracts, or check that their artefacts are current
   docs [--check]       write the generated documents, or check that they are current

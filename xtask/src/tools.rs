@@ -81,10 +81,23 @@ fn line_of(tool: &str) -> Result<&'static str> {
 /// Programs of the system that tests run, and the Debian packages that have them.
 const SYSTEM: &[(&str, &str)] = &[("initdb", "postgresql"), ("strace", "strace")];
 
-/// Installs what of [`SYSTEM`] is missing where that is possible, else says what to do.
+/// What only cells of the fault matrix run that are no part of the tests.
+const CELLS: &[(&str, &str)] = &[("faketime", "faketime")];
+
+/// Installs what of the programs that tests run is missing where that is possible, else says what to do.
 pub(crate) fn system() -> Result<()> {
+    there(SYSTEM)
+}
+
+/// As [`system`], for the whole fault matrix.
+pub(crate) fn system_for_cells() -> Result<()> {
+    system()?;
+    there(CELLS)
+}
+
+fn there(programs: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<&str> =
-        SYSTEM.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+        programs.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,62 +1,22 @@
 //! The disk fails (fx-D): it is full under the ledger or under the log, it loses what it was given to keep, or it comes
 //! back as it was before.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 use tollway_protocol::Reason;
 
 use crate::load::{self, Answer, Client, Load, Manner, Purchase};
 use crate::matrix::Row;
 use crate::oracle::{judge, transfers};
-use crate::patience::WITHIN;
-use crate::process::{Facilitator, signal};
+use crate::process::Facilitator;
 use crate::rpc::SEND;
+use crate::strace::{Broken, SYNCS, WRITES, files};
 use crate::world::{Settings, World};
 
-/// A fault under the ledger's files, as long as it lasts.
-struct Broken(Child);
-
-impl Broken {
-    /// From now on `calls` of the process on the ledger's files fail with `error`, by strace.
-    async fn on(world: &World, facilitator: &Facilitator, calls: &str, error: &str) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={calls}:error={error}")]);
-        for file in files(world) {
-            command.arg("-P").arg(file);
-        }
-        command.args(["-p", &facilitator.id().to_string()]);
-        let spawned = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
-        let mut strace = spawned.expect("no strace on this machine: `apt-get install strace`");
-        let mut lines = BufReader::new(strace.stderr.take().unwrap()).lines();
-        let attached = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if line.contains("attached") {
-                    return;
-                }
-                // Only what it says of files that are not there yet.
-                assert!(line.contains("Requested path"), "{line}");
-            }
-            panic!("strace has ended");
-        };
-        tokio::time::timeout(WITHIN, attached).await.expect("strace does not attach");
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self(strace)
-    }
-
-    async fn off(mut self) {
-        signal("-TERM", self.0.id().unwrap());
-        tokio::time::timeout(WITHIN, self.0.wait()).await.expect("strace does not end").unwrap();
-    }
-}
-
-fn files(world: &World) -> [PathBuf; 3] {
-    let file = world.file();
-    ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", file.display())))
+/// A fault under the ledger's files.
+async fn broken(world: &World, facilitator: &Facilitator, calls: &str, error: &str) -> Broken {
+    Broken::on(&files(&world.file()), facilitator.id(), calls, error).await
 }
 
 /// What was asked while nothing could be recorded: told so, and nothing left.
@@ -79,12 +39,12 @@ async fn full_under_the_ledger() {
     let before = Purchase::new(&world, Manner::Normal).await;
     Client::new(&world).buy(&before).await;
     let sent = world.node.count(SEND);
-    let broken = Broken::on(&world, &facilitator, "pwrite64,write,ftruncate,fallocate", "ENOSPC").await;
+    let fault = broken(&world, &facilitator, WRITES, "ENOSPC").await;
     let mut load = Load::new(&world).await;
     load::ended(load.begin()).await;
     all_refused(&load);
     assert_eq!(world.node.count(SEND), sent, "nothing is broadcast");
-    broken.off().await;
+    fault.off().await;
     load.purchases.push(before);
     judge(&world, &load.purchases).await;
     facilitator.stop().await;
@@ -97,9 +57,9 @@ async fn full_in_the_middle() {
     let load = Load::new(&world).await;
     let running = load.begin();
     world.node.until(SEND, 2).await;
-    let broken = Broken::on(&world, &facilitator, "pwrite64,write,ftruncate,fallocate", "ENOSPC").await;
+    let fault = broken(&world, &facilitator, WRITES, "ENOSPC").await;
     load::ended(running).await;
-    broken.off().await;
+    fault.off().await;
     judge(&world, &load.purchases).await;
     facilitator.stop().await;
 }
@@ -112,11 +72,11 @@ async fn sync_fails_once() {
     let client = Client::new(&world);
     client.buy(&before).await;
     let sent = world.node.count(SEND);
-    let broken = Broken::on(&world, &facilitator, "fsync,fdatasync", "EIO:when=1").await;
+    let fault = broken(&world, &facilitator, SYNCS, "EIO:when=1").await;
     let mut load = Load::new(&world).await;
     load::ended(load.begin()).await;
     all_refused(&load);
-    broken.off().await;
+    fault.off().await;
     // The disk is good again, and is not trusted.
     let after = Purchase::new(&world, Manner::Normal).await;
     client.buy(&after).await;
@@ -157,7 +117,7 @@ async fn older_copy() {
     let paid = transfers(&world).len();
     facilitator.kill();
     world.node.check_against(None);
-    for file in files(&world) {
+    for file in files(&world.file()) {
         let _ = std::fs::remove_file(file);
     }
     std::fs::copy(&aside, world.file()).unwrap();

@@ -10,9 +10,9 @@ use crate::load::{self, Load};
 use crate::matrix::Row;
 use crate::oracle::judge;
 use crate::patience;
-use crate::postgres;
 use crate::process::{Facilitator, signal};
 use crate::rpc::{Act, RECEIPT};
+use crate::store::database;
 use crate::world::{Settings, World};
 
 /// Where it is killed.
@@ -40,7 +40,7 @@ async fn cell(point: Point, hit: u32, mining: Mining, pause: Duration) {
 
 /// As [`cell`], with the ledger on Postgres.
 async fn on_postgres(point: Point, hit: u32) {
-    let ledger = Some(postgres::database());
+    let ledger = Some(database());
     killed(point, hit, Duration::ZERO, Settings { mining: BLOCKS, ledger, ..Settings::default() }).await;
 }
 

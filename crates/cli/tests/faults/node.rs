@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tollway_devnet::evm::Mining;
 use tollway_protocol::Reason;
 
+use crate::lies::first;
 use crate::load::{self, Answer, Client, Load, Manner, Must, Purchase};
 use crate::matrix::Row;
 use crate::oracle::{judge, transfers};
@@ -101,22 +102,6 @@ async fn slow(settle_seconds: u64, delay: Duration) {
     world.node.mend();
     judge(&world, &load.purchases).await;
     facilitator.stop().await;
-}
-
-/// The first `count` calls of a method go by `act`, the others pass.
-fn first(
-    method: &'static str,
-    count: u64,
-    act: impl Fn() -> Act + Send,
-) -> impl FnMut(&Call<'_>) -> Act + Send {
-    let mut left = count;
-    move |call| {
-        if call.method != method || left == 0 {
-            return Act::Pass;
-        }
-        left -= 1;
-        act()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,54 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::block_in_place;
-use tollway_ledger::suite::postgres_server::{PostgresServer, Sync};
 use tollway_protocol::Reason;
 
-use crate::gate::Gate;
 use crate::load::{self, Answer, Client, Load, Manner, Purchase};
 use crate::matrix::Row;
 use crate::oracle::judge;
 use crate::patience;
 use crate::rpc::SEND;
+use crate::store::Store;
 use crate::world::{Settings, World};
 
-/// A new database of the server that all tests of a process share, over TCP.
-pub(crate) fn database() -> String {
-    block_in_place(|| {
-        let server = PostgresServer::shared();
-        let name = server.database();
-        let name = name.rsplit('/').next().unwrap();
-        format!("postgres://postgres@127.0.0.1:{}/{name}", server.port())
-    })
-}
-
-/// A server of its own, and a door in front of it.
-struct Store {
-    server: PostgresServer,
-    gate: Gate,
-}
-
-impl Store {
-    async fn new(settings: &[&str]) -> Self {
-        let server = block_in_place(|| PostgresServer::start(Sync::Off, settings));
-        let gate = Gate::to(([127, 0, 0, 1], server.port()).into()).await;
-        Self { server, gate }
-    }
-
-    /// How facilitators reach it: through the door.
-    fn settings(&self) -> Settings {
-        Settings { ledger: Some(self.url(self.gate.address().port())), ..Settings::default() }
-    }
-
-    fn url(&self, port: u16) -> String {
-        format!("postgres://postgres@127.0.0.1:{port}/postgres")
-    }
+/// A facilitator's settings, with its ledger there.
+fn on(store: &Store) -> Settings {
+    Settings { ledger: Some(store.url()), ..Settings::default() }
 }
 
 /// Away from before the payments until after them: nothing leaves, and verification goes on.
 async fn away_before(outage: Duration) {
     let store = Store::new(&[]).await;
-    let world = World::new(store.settings()).await;
+    let world = World::new(on(&store)).await;
     let facilitator = world.start().await;
     let before = Purchase::new(&world, Manner::Normal).await;
     let client = Client::new(&world);
@@ -80,7 +51,7 @@ async fn away_before(outage: Duration) {
 /// It goes away in the middle of a load and comes back.
 async fn away_in_the_middle(sent: u64, outage: Duration) {
     let store = Store::new(&[]).await;
-    let world = World::new(store.settings()).await;
+    let world = World::new(on(&store)).await;
     let facilitator = world.start().await;
     let load = Load::new(&world).await;
     let running = load.begin();
@@ -96,7 +67,7 @@ async fn away_in_the_middle(sent: u64, outage: Duration) {
 /// The network to it is slow, or carries nothing for a while: callers are answered in time.
 async fn slow(settle_seconds: u64, delay: Duration) {
     let store = Store::new(&[]).await;
-    let world = World::new(Settings { settle_seconds, ..store.settings() }).await;
+    let world = World::new(Settings { settle_seconds, ..on(&store) }).await;
     let facilitator = world.start().await;
     store.gate.slow(delay);
     let load = Load::new(&world).await;
@@ -109,7 +80,7 @@ async fn slow(settle_seconds: u64, delay: Duration) {
 /// The door to it shuts and opens under load: connections break at any point.
 async fn cut_off() {
     let store = Store::new(&[]).await;
-    let world = World::new(store.settings()).await;
+    let world = World::new(on(&store)).await;
     let facilitator = world.start().await;
     let load = Load::new(&world).await;
     let running = load.begin();
@@ -127,7 +98,7 @@ async fn cut_off() {
 /// A replica that is behind takes its place: what was acknowledged since is gone.
 async fn older() {
     let store = Store::new(&[]).await;
-    let world = World::new(store.settings()).await;
+    let world = World::new(on(&store)).await;
     let facilitator = world.start().await;
     let early = Load::new(&world).await;
     load::ended(early.begin()).await;
@@ -164,7 +135,7 @@ async fn older() {
 /// Two processes and every payment posted to both, in a database whose transactions fail for being concurrent.
 async fn contended() {
     let store = Store::new(&["default_transaction_isolation=serializable"]).await;
-    let world = World::new(Settings { signers: vec![0, 1], ..store.settings() }).await;
+    let world = World::new(Settings { signers: vec![0, 1], ..on(&store) }).await;
     let first = world.start().await;
     let second = world.replica(None).await;
     let load = Load::new(&world).await;

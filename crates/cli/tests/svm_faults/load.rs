@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tollway_protocol::Reason;
 
 use crate::patience::{Patience, lasts};
-use crate::world::{Signed, WITHIN, World, lock};
+use crate::payment::Signed;
+use crate::world::{WITHIN, World, lock};
 
 /// How long a buyer lets pass before it asks again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -28,6 +30,8 @@ pub(crate) enum Answer {
     Refused { reason: Reason, transaction: Option<String>, message: String },
     /// Nothing that could be read.
     Cut,
+    /// Whoever asked did not wait for it.
+    Unheard,
 }
 
 impl Answer {
@@ -39,25 +43,46 @@ impl Answer {
         matches!(self, Self::Paid { .. })
     }
 
+    /// Whether it says anything.
+    pub(crate) fn says(&self) -> bool {
+        !matches!(self, Self::Cut | Self::Unheard)
+    }
+
     /// The transaction that it names.
     pub(crate) fn named(&self) -> Option<&str> {
         match self {
             Self::Paid { transaction } => Some(transaction),
             Self::Pending { transaction } | Self::Refused { transaction, .. } => transaction.as_deref(),
-            Self::Later { .. } | Self::Cut => None,
+            Self::Later { .. } | Self::Cut | Self::Unheard => None,
         }
     }
+}
+
+/// What a payment has to come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Must {
+    /// It is paid.
+    Pay,
+    /// It is not paid.
+    Fail,
+    /// It was paid and told so, and the cluster has taken it back: that is recorded.
+    BeTakenBack,
 }
 
 /// A payment and all that was told of it.
 pub(crate) struct Purchase {
     pub(crate) payment: Signed,
+    pub(crate) must: Must,
     answers: Mutex<Vec<Answer>>,
 }
 
 impl Purchase {
     pub(crate) async fn new(world: &World) -> Arc<Self> {
-        Arc::new(Self { payment: world.pay().await, answers: Mutex::default() })
+        Self::that_must(Must::Pay, world.pay().await)
+    }
+
+    pub(crate) fn that_must(must: Must, payment: Signed) -> Arc<Self> {
+        Arc::new(Self { payment, must, answers: Mutex::default() })
     }
 
     pub(crate) fn answers(&self) -> Vec<Answer> {
@@ -74,18 +99,68 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(world: &Arc<World>) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        // An answer that takes longer than this is as good as none, and fails the test: a server would have given up.
+        let patience = Duration::from_secs(world.settings().settle_seconds + 20);
+        let http = reqwest::Client::builder().timeout(patience).build().unwrap();
         Self { world: world.clone(), http }
+    }
+
+    /// The status of `/readyz`, and what it says.
+    pub(crate) async fn ready(&self, place: usize) -> (u16, String) {
+        let url = format!("http://{}/readyz", self.world.door(place));
+        let answer = self.http.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Whether it is found good.
+    pub(crate) async fn verify(&self, place: usize, purchase: &Purchase) -> bool {
+        let url = format!("http://{}/verify", self.world.door(place));
+        let answer = self.http.post(url).json(&purchase.payment.body).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["isValid"] == true
+    }
+
+    /// Posts it; the answer comes later.
+    pub(crate) fn post(&self, place: usize, purchase: &Arc<Purchase>) -> tokio::task::JoinHandle<Answer> {
+        let (client, purchase) = (self.clone(), purchase.clone());
+        tokio::spawn(async move { client.settle(place, &purchase).await })
+    }
+
+    /// Posts it, and again if its transaction was not ready in time: it is pending, and its transaction is told.
+    pub(crate) async fn is_pending(&self, place: usize, purchase: &Purchase) {
+        let patience = Patience::for_("its transaction is told");
+        loop {
+            match self.settle(place, purchase).await {
+                Answer::Pending { transaction: None } => patience.again().await,
+                Answer::Pending { transaction: Some(named) } => {
+                    return assert_eq!(named, purchase.payment.transaction);
+                }
+                told => panic!("it is neither paid nor refused yet: {told:?}"),
+            }
+        }
+    }
+
+    /// Posts it and hangs up before the answer: what that says is lost.
+    async fn hang_up(&self, place: usize, purchase: &Purchase) {
+        let address = self.world.door(place);
+        let body = purchase.payment.body.to_string();
+        let head = format!(
+            "POST /settle HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        lock(&purchase.answers).push(Answer::Unheard);
+        let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return };
+        // There may be nobody just now.
+        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
     }
 
     /// Posts it to `/settle` of the facilitator in this place; notes what is told.
     pub(crate) async fn settle(&self, place: usize, purchase: &Purchase) -> Answer {
-        let answer = self.post(place, &purchase.payment).await;
+        let answer = self.ask(place, &purchase.payment).await;
         lock(&purchase.answers).push(answer.clone());
         answer
     }
 
-    async fn post(&self, place: usize, payment: &Signed) -> Answer {
+    async fn ask(&self, place: usize, payment: &Signed) -> Answer {
         let url = format!("http://{}/settle", self.world.door(place));
         let answer = match self.http.post(url).json(&payment.body).send().await {
             Ok(answer) => answer,
@@ -157,8 +232,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Begins; each payment is posted to all `places` at once, every tenth three times, and then to one place after the
-    /// other until it is known.
+    /// Begins; each payment is posted to all `places` at once, every tenth three times, every tenth by someone who hangs
+    /// up, and then to one place after the other until it is known.
     pub(crate) fn begin(
         world: &Arc<World>,
         payments: usize,
@@ -184,6 +259,9 @@ impl Load {
                     let at_once = places.repeat(if number % 10 == 0 { 3 } else { 1 });
                     let purchase = Purchase::new(&client.world).await;
                     lock(&purchases).push(purchase.clone());
+                    if number % 10 == 5 {
+                        client.hang_up(places[0], &purchase).await;
+                    }
                     if !client.together(&at_once, &purchase).await {
                         client.until_known(places, &purchase).await;
                     }
@@ -202,9 +280,38 @@ impl Load {
         assert!(is_so, "{} and not {many}: {:?}", self.known(), self.client.world.keep_logs());
     }
 
+    /// Waits until somebody was told something of each of so many.
+    pub(crate) async fn answered(&self, many: usize) {
+        let patience = Patience::for_("an answer about each payment");
+        let is_told = |purchase: &&Arc<Purchase>| purchase.answers().iter().any(Answer::says);
+        while lock(&self.purchases).iter().filter(is_told).count() < many {
+            patience.again().await;
+        }
+    }
+
+    /// Waits until so many were told to come later, or that it is not known yet.
+    pub(crate) async fn refused(&self, many: usize) {
+        let patience = Patience::for_("somebody is told to come later");
+        let is_later = |one: &&Answer| matches!(one, Answer::Later { .. } | Answer::Pending { .. });
+        while self.told().iter().filter(is_later).count() < many {
+            patience.again().await;
+        }
+    }
+
+    /// All that was told until now.
+    pub(crate) fn told(&self) -> Vec<Answer> {
+        let purchases = self.purchases();
+        purchases.iter().flat_map(|purchase| purchase.answers()).filter(Answer::says).collect()
+    }
+
     /// How many are known.
     pub(crate) fn known(&self) -> usize {
         *self.known.borrow()
+    }
+
+    /// All that were begun until now.
+    pub(crate) fn purchases(&self) -> Vec<Arc<Purchase>> {
+        lock(&self.purchases).clone()
     }
 
     /// Waits until all have come to their end.
@@ -214,6 +321,6 @@ impl Load {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
-        lock(&self.purchases).clone()
+        self.purchases()
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tollway_ledger::JournalState;
 
 use crate::load::{Answer, Client, Purchase};
+use crate::matrix::Row;
 use crate::oracle::{is_told_again, judge};
 use crate::world::World;
 
@@ -26,8 +27,7 @@ enum Left {
 }
 
 async fn left(world: &World, purchase: &Purchase) -> Left {
-    let record = world.ledger().await.settlement(&purchase.payment.key).await.unwrap();
-    let Some(record) = record else { return Left::Nothing };
+    let Some(record) = world.recorded(&purchase.payment.key).await else { return Left::Nothing };
     match record.state {
         JournalState::Signed => Left::Signed,
         JournalState::Broadcast => Left::Sent,
@@ -103,7 +103,7 @@ async fn end(world: &Arc<World>, purchases: &[Arc<Purchase>]) {
 }
 
 /// Killed there once with its node and once without when it is started again.
-async fn killed_at(point: &str, wanted: Left) {
+async fn killed_at(point: &'static str, wanted: Left) {
     let client = Client::new(&World::new().await);
     let mut purchases = Vec::new();
     for node_is_away in [false, true] {
@@ -118,29 +118,33 @@ async fn killed_at(point: &str, wanted: Left) {
     end(&client.world, &purchases).await;
 }
 
+async fn point(name: &str, cell: impl Future<Output = ()> + Send + 'static) {
+    Row::new("Solana KF points").cell(name, cell).run(1).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_when_a_solana_payment_is_parsed_it_settles_once_afterwards() {
-    killed_at("settle.parsed", Left::Nothing).await;
+    point("parsed", killed_at("settle.parsed", Left::Nothing)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_when_a_solana_payment_is_verified_it_settles_once_afterwards() {
-    killed_at("settle.verified", Left::Nothing).await;
+    point("verified", killed_at("settle.verified", Left::Nothing)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_when_its_transaction_is_recorded_the_same_one_settles_afterwards() {
-    killed_at("settle.signed", Left::Signed).await;
+    point("recorded", killed_at("settle.signed", Left::Signed)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_when_a_node_has_its_transaction_the_same_one_settles_afterwards() {
-    killed_at("settle.sent", Left::Signed).await;
+    point("sent", killed_at("settle.sent", Left::Signed)).await;
 }
 
 /// Killed at each commit that a process makes, the first, the second, and so on, until a payment ends before the next; and
 /// over again when a state was left out, since what a process does besides makes commits too.
-async fn killed_at_each(commit: &str, node_is_away: bool) {
+async fn killed_at_each(commit: &'static str, node_is_away: bool) {
     let client = Client::new(&World::new().await);
     let mut wanted = BTreeSet::from([Left::Nothing, Left::Signed, Left::Sent, Left::Settled]);
     if commit == "after_commit" {
@@ -170,20 +174,20 @@ async fn killed_at_each(commit: &str, node_is_away: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_before_any_commit_of_a_solana_settlement_it_settles_once_afterwards() {
-    killed_at_each("before_commit", false).await;
+    point("before each commit", killed_at_each("before_commit", false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_after_any_commit_of_a_solana_settlement_it_settles_once_afterwards() {
-    killed_at_each("after_commit", false).await;
+    point("after each commit", killed_at_each("after_commit", false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_before_any_commit_and_without_a_node_a_solana_settlement_is_pending_not_failed() {
-    killed_at_each("before_commit", true).await;
+    point("before each commit, without a node", killed_at_each("before_commit", true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_fa03_killed_after_any_commit_and_without_a_node_a_solana_settlement_is_pending_not_failed() {
-    killed_at_each("after_commit", true).await;
+    point("after each commit, without a node", killed_at_each("after_commit", true)).await;
 }
