@@ -13,6 +13,7 @@ use tollway_ledger::SqliteLedger;
 use tollway_protocol::{Network, Secret};
 
 use crate::exit::{Doing as _, Exit, Failure};
+use crate::nearby::{self, Note};
 use crate::screen::{self, Paint};
 use crate::secrets;
 use crate::signals::Stop;
@@ -90,6 +91,8 @@ struct OnSolana {
     cluster: Solana,
     payer: String,
     secret: Secret<String>,
+    /// By which payers on this computer find the cluster's node.
+    note: Option<Note>,
 }
 
 pub(crate) async fn run(args: DevArgs) -> Result<Exit, Failure> {
@@ -165,9 +168,10 @@ fn on_solana(
     cluster.fund(payer.address())?;
     cluster.mint(payer.address(), ALLOWANCE)?;
     cluster.mint(SOLANA_SELLER, 0)?;
+    let note = nearby::announce(&cluster.network, &fee_payer.address().to_string(), &cluster.url());
     let exact = cluster.mechanism(fee_payer, ledger)?;
     let payer = payer.address().to_string();
-    Ok((OnSolana { cluster, payer, secret }, exact, SOLANA_SELLER.to_string()))
+    Ok((OnSolana { cluster, payer, secret, note }, exact, SOLANA_SELLER.to_string()))
 }
 
 async fn nets(args: &DevArgs, port: u16) -> Result<Vec<Net>, Failure> {
@@ -252,10 +256,10 @@ impl Dev {
         screen::line(&format!("  curl -i {first}"))?;
         screen::line(&format!("  TOLLWAY_PRIVATE_KEY={} tollway pay {first}", self.payer.1.expose()))?;
         if let Some(on) = &self.solana {
-            let (secret, url) = (on.secret.expose(), on.cluster.url());
-            screen::line(&format!(
-                "  TOLLWAY_SOLANA_KEY={secret} tollway pay --rpc solana-devnet={url} {first}"
-            ))?;
+            let is_found = on.note.is_some() && self.facilitator == self.service.url;
+            let node =
+                if is_found { String::new() } else { format!("--rpc solana-devnet={} ", on.cluster.url()) };
+            screen::line(&format!("  TOLLWAY_SOLANA_KEY={} tollway pay {node}{first}", on.secret.expose()))?;
         }
         screen::line(&format!("\n{}", paint.dim("Ctrl-C stops it.")))
     }

@@ -7,10 +7,23 @@ use crate::exit::{Exit, Failure};
 
 /// `$TOLLWAY_HOME`, or else `$XDG_STATE_HOME/tollway`, or else `~/.local/state/tollway`.
 pub(crate) fn directory() -> Result<PathBuf, Failure> {
-    directory_from(|name| std::env::var_os(name)).ok_or_else(|| {
+    directory_from(variable).ok_or_else(|| {
         Failure::new(Exit::General, "there is no home directory to keep the journal and the keystore in")
             .todo("set TOLLWAY_HOME to a directory that is backed up")
     })
+}
+
+/// That directory, and the one that it would be without `$TOLLWAY_HOME`: where a program that was started elsewhere may
+/// have written.
+pub(crate) fn directories() -> Vec<PathBuf> {
+    let usual = directory_from(|name| (name != "TOLLWAY_HOME").then(|| variable(name)).flatten());
+    let mut all: Vec<PathBuf> = directory_from(variable).into_iter().chain(usual).collect();
+    all.dedup();
+    all
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 fn directory_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

@@ -8,6 +8,7 @@ mod facilitator;
 mod home;
 mod ledger;
 mod log;
+mod nearby;
 mod pay;
 mod rpc;
 mod screen;

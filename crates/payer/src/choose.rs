@@ -160,6 +160,7 @@ fn fit(
     let no_account =
         || Unfit::NoAccount { scheme: text::name(&offer.scheme), network: offer.network.clone() };
     let (scheme, payer) = wallet.payer(offer, method).ok_or_else(no_account)?;
+    policy.lives(&offer.network, scheme.lives(offer))?;
     scheme.check(offer)?;
     Ok((Arc::clone(scheme), payer, worth))
 }

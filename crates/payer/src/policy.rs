@@ -72,6 +72,16 @@ pub enum PolicyError {
         /// The limit.
         min: u64,
     },
+    /// Whatever the offer says, the signed payment would be spendable for longer than the policy allows.
+    #[error("a payment on {network} may be settled for {seconds} s once signed, at most {max} are allowed")]
+    LivesTooLong {
+        /// The offer's network.
+        network: Network,
+        /// For how long.
+        seconds: u64,
+        /// The limit.
+        max: u64,
+    },
     /// The origin was paid elsewhere before.
     #[error("{origin} asks for payment to {asked} on {network}, it was {pinned} before")]
     Recipient {
@@ -114,6 +124,9 @@ impl PolicyError {
             Self::Cap { .. } => "raise it with Policy::cap",
             Self::WindowTooLong { .. } => "raise it with Policy::window",
             Self::WindowTooShort { .. } => "lower it with Policy::window",
+            Self::LivesTooLong { seconds, .. } => {
+                return format!("allow it with Policy::window, whose most must be {seconds} or more");
+            }
             Self::Recipient { .. } => "if that is right, allow it with Policy::allow_recipient",
             Self::Insecure { .. } => "allow it with Policy::allow_insecure",
             Self::Resource { .. } => "see Policy::resource",
@@ -224,7 +237,8 @@ impl Policy {
         self
     }
 
-    /// The least and most seconds that an offer may give a payment (8 and 600 by default).
+    /// The least and most seconds that an offer may give a payment (8 and 600 by default). A payment that may execute
+    /// for longer than its offer gives is held to the most as well: on Solana that is 300 s, whatever the offer says.
     #[must_use]
     pub fn window(mut self, least: u64, most: u64) -> Self {
         self.window = (least, most);
@@ -285,6 +299,16 @@ impl Policy {
     /// The longest window allowed.
     pub(crate) fn longest(&self) -> u64 {
         self.window.1
+    }
+
+    /// Whether a payment on `network` may execute for so many seconds after it is signed.
+    ///
+    /// # Errors
+    /// [`PolicyError::LivesTooLong`].
+    pub(crate) fn lives(&self, network: &Network, seconds: u64) -> Result<(), PolicyError> {
+        let max = self.longest();
+        let refused = || PolicyError::LivesTooLong { network: network.clone(), seconds, max };
+        (seconds <= max).then_some(()).ok_or_else(refused)
     }
 
     /// What `offer` would cost, if it is inside the policy for `purchase`; recipients and budgets

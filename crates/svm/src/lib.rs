@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bug;
 #[cfg(feature = "payer")]
 mod build;
 #[cfg(feature = "facilitator")]

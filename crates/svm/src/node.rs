@@ -16,7 +16,11 @@ use tollway_rpc::{Http, Names, Rpc, Transport};
 use crate::pay::{Mint, Reader};
 use crate::programs::{self, TOKEN, TOKEN_2022};
 
-const NAMES: Names = Names { calls: "tollway_svm_rpc_total", errors: "tollway_svm_rpc_errors_total" };
+const NAMES: Names = Names {
+    calls: "tollway_svm_rpc_total",
+    errors: "tollway_svm_rpc_errors_total",
+    passed_over: "tollway_svm_rpc_passed_over_total",
+};
 /// Where a mint has its decimals: after an optional authority of 36 bytes and a supply of 8.
 const DECIMALS: usize = 44;
 /// The most mints that are remembered.

@@ -165,6 +165,10 @@ impl PayerScheme for ExactPayer {
         self.prepare(offer).map(drop)
     }
 
+    fn lives(&self, offer: &Offer) -> u64 {
+        offer.max_timeout_seconds.max(ALIVE_SECONDS)
+    }
+
     async fn sign(&self, offer: &Offer, now: UnixTime, entropy: [u8; 32]) -> Result<Signed, SignError> {
         let wrong = |message: String| SignError::Offer(message);
         let Asked { fee_payer, pay_to, mint, amount } = self.prepare(offer)?;
@@ -181,8 +185,7 @@ impl PayerScheme for ExactPayer {
         let transaction = Transaction::read(bytes).map_err(|malformed| wrong(malformed.to_string()))?;
         let any = Limits::NONE;
         let transfer = Transfer::read(&transaction, &any).map_err(|(_, message)| wrong(message))?;
-        let window =
-            Window { opens: UnixTime(0), closes: now.plus(offer.max_timeout_seconds.max(ALIVE_SECONDS)) };
+        let window = Window { opens: UnixTime(0), closes: now.plus(self.lives(offer)) };
         let effects = effects(&transfer, transaction.message_hash(), offer, window)
             .map_err(|(_, message)| wrong(message))?;
         Ok(Signed { payload: payload::payload(transaction.bytes()), effects })

@@ -58,7 +58,10 @@ pub(super) fn registry(config: &Config, ledger: &Arc<dyn Ledger>) -> Result<Regi
                 exact.keep_auditing();
                 registry.mechanism(Arc::new(exact.upto())).mechanism(Arc::new(*exact))
             }
-            Mechanism::Solana(exact) => registry.mechanism(Arc::new(exact)),
+            Mechanism::Solana(exact) => {
+                exact.keep_auditing();
+                registry.mechanism(Arc::new(exact))
+            }
         };
     }
     Ok(registry.build()?)

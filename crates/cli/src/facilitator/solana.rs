@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollway_facilitator::config::{self, NetworkConfig, Rpc, Signer, SolanaConfig};
+use tollway_facilitator::config::{self, AgreeAbove, NetworkConfig, Rpc, Signer, SolanaConfig};
 use tollway_protocol::Secret;
 use tollway_svm::facilitator::{Cluster, ClusterConfig, Commitment};
 use tollway_svm::keys::Key;
@@ -28,11 +28,16 @@ pub(super) fn cluster(
         config::Commitment::Confirmed => Commitment::Confirmed,
         config::Commitment::Finalized => Commitment::Finalized,
     };
+    config.agree_above = told.agree_above.map(|above| match above {
+        AgreeAbove::Usd(amount) | AgreeAbove::Atomic(amount) => {
+            u64::try_from(amount.get()).unwrap_or(u64::MAX)
+        }
+    });
     config.poll = Duration::from_millis(network.poll_interval_ms);
     config.limits = Limits {
         compute_units: u32::try_from(told.fees.compute_units).unwrap_or(u32::MAX),
         compute_price: told.fees.compute_price,
-        ..Limits::default()
+        priority_lamports: told.fees.priority_lamports,
     };
     config.lamports_per_day = told.fees.per_day_lamports;
     config.low_lamports = told.fees.low_lamports;

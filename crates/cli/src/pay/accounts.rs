@@ -2,22 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tollway_evm::keys::Key;
 use tollway_evm::permit2::{RpcReader, Sponsoring};
 use tollway_evm::{ExactPayer, UptoPayer};
 use tollway_payer::Wallet;
-use tollway_protocol::{Network, Secret, door};
+use tollway_protocol::{Network, door};
 use tollway_svm::keys as solana;
-use tollway_svm::node::Nodes;
 
 use super::PayArgs;
+use super::solana::OnSolana;
 use crate::exit::Failure;
-use crate::{home, rpc, secrets};
-
-/// How long a node of Solana's may take.
-const NODE_WITHIN: Duration = Duration::from_secs(15);
+use crate::{home, secrets};
 
 /// The keys to pay with.
 pub(super) struct Accounts {
@@ -116,8 +112,7 @@ impl Accounts {
             };
         }
         if let Some(key) = &self.solana {
-            let nodes = Nodes::new(&nodes(args), NODE_WITHIN).map_err(Failure::general)?;
-            wallet = wallet.with(tollway_svm::ExactPayer::new(key.clone()).reading(Arc::new(nodes)));
+            wallet = wallet.with(OnSolana::new(key, args)?);
         }
         Ok(wallet)
     }
@@ -140,14 +135,4 @@ fn sponsoring(args: &PayArgs) -> Result<Option<Sponsoring>, Failure> {
     let Some(fee) = &args.allow_unlimited_approval else { return Ok(Some(sponsoring)) };
     let wei = u128::try_from(fee.atomic(18)?.get()).unwrap_or(u128::MAX);
     Ok(Some(sponsoring.allow_unlimited_approvals(wei)))
-}
-
-/// The nodes that were given, before the public ones.
-fn nodes(args: &PayArgs) -> Vec<(Network, Secret<String>)> {
-    let given = args.rpc.iter().filter(|(network, _)| tollway_svm::is_solana(network));
-    let given = given.map(|(network, url)| (network.clone(), Secret::new(url.to_string())));
-    let public = rpc::PUBLIC_SOLANA.iter().filter_map(|(name, url)| {
-        Network::named(name).map(|network| (network, Secret::new((*url).to_owned())))
-    });
-    given.chain(public).collect()
 }

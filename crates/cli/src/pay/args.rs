@@ -50,8 +50,8 @@ pub(crate) struct PayArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(super) pay_to: Option<String>,
     /// A node of a network, as base=https://…; may be given again. With it Permit2 is permitted what a payment needs, and
-    /// no more, where the seller's facilitator sponsors that. On Solana a node is asked for a recent blockhash: a public
-    /// one unless given here.
+    /// no more, where the seller's facilitator sponsors that. On Solana a node is asked for a recent blockhash: the one
+    /// given here, else `tollway dev`'s on this computer for offers on its cluster, else a public one.
     #[arg(long, value_name = "NETWORK=URL", value_parser = node)]
     pub(super) rpc: Vec<(Network, Url)>,
     /// Approve Permit2 for all of a token and for good, where the token takes no permits and the seller's facilitator

@@ -5,6 +5,7 @@ mod args;
 mod body;
 mod report;
 mod request;
+mod solana;
 mod verdict;
 
 pub(crate) use args::PayArgs;

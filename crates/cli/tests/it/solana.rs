@@ -2,10 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tollway_protocol::door::decimal_u64;
+use tollway_protocol::door::{UnixTime, decimal_u64};
+use tollway_protocol::scheme::PayerScheme as _;
+use tollway_protocol::{Network, Secret};
+use tollway_svm::ExactPayer;
+use tollway_svm::keys::Key;
+use tollway_svm::node::Nodes;
 use tollway_svm::programs::{self, TOKEN, associated_token_account};
 
 use crate::common::{Dev, Running, ask, json_lines, run, tollway};
@@ -16,7 +23,7 @@ const SECRET: &str = "29d2S7vB453rNYFdR5Ycwt7y9haRT5fwVwL9zTmBhfV2";
 const ADDRESS: &str = "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVKJi3wFoF4";
 
 /// What an account has in USDC's atomic units, in its associated token account.
-async fn usdc(dev: &Dev, owner: &str) -> u64 {
+pub(crate) async fn usdc(dev: &Dev, owner: &str) -> u64 {
     let mint = programs::address(&dev.running.text(&format!("/asset/{DEVNET}"))).unwrap();
     let account = associated_token_account(&programs::address(owner).unwrap(), &mint, &TOKEN);
     let params = json!([account.to_string(), {"commitment": "confirmed"}]);
@@ -28,25 +35,25 @@ fn rpc(dev: &Dev) -> String {
     dev.running.text(&format!("/rpc/{DEVNET}"))
 }
 
-fn payer(dev: &Dev) -> String {
+pub(crate) fn payer(dev: &Dev) -> String {
     dev.running.text(&format!("/payer/{DEVNET}/address"))
 }
 
 /// `tollway` with the funded key of Solana's, and the cluster's node.
-fn paying(dev: &Dev, args: &[&str]) -> Command {
+pub(crate) fn paying(dev: &Dev, args: &[&str]) -> Command {
     let mut command = tollway(dev.home.path(), args);
     command.env("TOLLWAY_SOLANA_KEY", dev.running.text(&format!("/payer/{DEVNET}/secret")));
     command
 }
 
-fn node(dev: &Dev) -> String {
+pub(crate) fn node(dev: &Dev) -> String {
     format!("solana-devnet={}", rpc(dev))
 }
 
 #[tokio::test]
 async fn i02_two_calls_of_pay_on_solana_are_two_payments_and_the_merchant_has_both() {
     let dev = Dev::start().await;
-    let (weather, node) = (dev.weather(), node(&dev));
+    let weather = dev.weather();
     let plan = run(paying(&dev, &["pay", "--dry-run", "--json", &weather])).await.ended_with(0);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(
@@ -58,7 +65,7 @@ async fn i02_two_calls_of_pay_on_solana_are_two_payments_and_the_merchant_has_bo
 
     let mut transactions = BTreeSet::new();
     for _ in 0..2 {
-        let done = run(paying(&dev, &["pay", "--json", "--rpc", &node, &weather])).await.ended_with(0);
+        let done = run(paying(&dev, &["pay", "--json", &weather])).await.ended_with(0);
         assert_eq!(serde_json::from_str::<Value>(&done.stdout).unwrap()["city"], "Lisbon");
         let told = done.told();
         let [receipt] = told.as_slice() else { panic!("one line: {told:?}") };
@@ -76,11 +83,37 @@ async fn i02_two_calls_of_pay_on_solana_are_two_payments_and_the_merchant_has_bo
 }
 
 #[tokio::test]
+async fn cl15_dev_s_node_is_found_by_its_note_and_only_for_what_its_own_facilitator_settles() {
+    let (state, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut start = tollway(state.path(), &["dev", "--json"]);
+    start.env_remove("TOLLWAY_HOME").env("XDG_STATE_HOME", state.path());
+    let dev = Dev { home: elsewhere, running: Running::start(start).await };
+    let notes = state.path().join("tollway/dev-clusters");
+    let note = std::fs::read_dir(&notes).unwrap().next().unwrap().unwrap().path();
+    let pay = |args: &[&str]| {
+        let mut command = paying(&dev, &[&["pay", "--json"], args, &[&dev.weather()]].concat());
+        command.env("XDG_STATE_HOME", state.path());
+        run(command)
+    };
+    // The payer has another home, where its journal is.
+    pay(&[]).await.ended_with(0);
+    // A node that was named is asked, and no other.
+    let done = pay(&["--rpc", "solana-devnet=http://127.0.0.1:9"]).await.ended_with(1);
+    assert!(done.stderr.contains("the signer failed"), "{}", done.stderr);
+    pay(&["--rpc", &node(&dev)]).await.ended_with(0);
+    // Another facilitator's fee payer is none of dev's: the cluster may be another, whatever its name.
+    std::fs::rename(&note, notes.join(ADDRESS)).unwrap();
+    assert_ne!(pay(&[]).await.code, Some(0));
+    std::fs::rename(notes.join(ADDRESS), &note).unwrap();
+    assert!(dev.running.terminate().await.0.success());
+    assert!(!note.exists());
+}
+
+#[tokio::test]
 async fn with_two_keys_the_network_says_which_one_pays() {
     let dev = Dev::start().await;
     for (network, payer) in [("solana:*", payer(&dev)), ("base-sepolia", dev.payer())] {
-        let node = node(&dev);
-        let mut pay = paying(&dev, &["pay", "--json", "--network", network, "--rpc", &node, &dev.weather()]);
+        let mut pay = paying(&dev, &["pay", "--json", "--network", network, &dev.weather()]);
         pay.env("TOLLWAY_PRIVATE_KEY", dev.secret());
         let told = run(pay).await.ended_with(0).told();
         assert!(told[0]["payer"].as_str().unwrap().eq_ignore_ascii_case(&payer), "{told:?}");
@@ -103,7 +136,7 @@ async fn keystores_pay_with_one_passphrase_and_the_balance_is_what_the_cluster_s
     assert!(both.stdout.trim().eq_ignore_ascii_case(&dev.payer()), "{}", both.stdout);
     assert!(both.stderr.contains(&payer(&dev)), "{}", both.stderr);
     for more in [vec![], vec!["--network", "solana-devnet"]] {
-        let pay = ["pay", "--rpc", &node(&dev), &dev.weather()];
+        let pay = ["pay", &dev.weather()];
         run(with_passphrase(&[&pay, more.as_slice()].concat())).await.ended_with(0);
     }
     assert_eq!(dev.usdc(&dev.payer()).await, 99_990_000, "of two equal offers the first");
@@ -241,15 +274,14 @@ async fn a_member_of_the_other_kind_of_network_is_told_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_ledger_with_solana_payments_is_exported_and_reconcile_says_what_it_leaves_out() {
+async fn i11_a_ledger_with_solana_payments_is_exported_and_reconciled() {
     let state = tempfile::tempdir().unwrap();
     let dev = Dev::with(&["--state", state.path().to_str().unwrap()]).await;
-    let pay = ["pay", "--json", "--rpc", &node(&dev), &dev.weather()];
+    let pay = ["pay", "--json", &dev.weather()];
     let receipt = run(paying(&dev, &pay)).await.ended_with(0).told().remove(0);
     let ledger = state.path().join("facilitator.db");
     let text = GOOD.replace("http://127.0.0.1:1/secret-path", &rpc(&dev));
     let text = text.replace("facilitator.db", ledger.to_str().unwrap());
-    drop(dev.running.terminate().await);
 
     let args = ["ledger", "export", "--ledger", ledger.to_str().unwrap(), "--format", "json"];
     let done = run(tollway(state.path(), &args)).await.ended_with(0);
@@ -259,9 +291,55 @@ async fn a_ledger_with_solana_payments_is_exported_and_reconcile_says_what_it_le
     assert_eq!((&row["symbol"], &row["amount"]), (&json!("USDC"), &json!("0.01")), "{row}");
     let path = state.path().join("facilitator.toml");
     std::fs::write(&path, text).unwrap();
-    let mut reconcile = tollway(state.path(), &["ledger", "reconcile", "--config", path.to_str().unwrap()]);
-    reconcile.env("TOLLWAY_SOLANA_KEY", SECRET);
-    let lines = json_lines(&run(reconcile).await.ended_with(0).stdout);
-    assert_eq!(lines[0]["network"], DEVNET);
-    assert!(lines[0]["notCompared"].as_str().unwrap().contains("not compared"), "{lines:?}");
+    let reconcile = || {
+        let mut command = tollway(state.path(), &["ledger", "reconcile", "--config", path.to_str().unwrap()]);
+        command.env("TOLLWAY_SOLANA_KEY", SECRET);
+        command
+    };
+    let lines = json_lines(&run(reconcile()).await.ended_with(0).stdout);
+    assert_eq!((&lines[0]["network"], &lines[0]["settled"]), (&json!(DEVNET), &json!(1)));
+    assert_eq!((&lines[0]["differences"], &lines[0]["unknown"]), (&json!([]), &json!(0)));
+    drop(dev.running.terminate().await);
+    let gone = run(reconcile()).await.ended_with(1);
+    assert!(gone.stderr.contains("can't be compared"), "{}", gone.stderr);
+}
+
+/// A payment on dev's cluster whose fee payer is [`ADDRESS`], as `/verify` takes it.
+async fn payment(dev: &Dev) -> Value {
+    let plan = run(paying(dev, &["pay", "--dry-run", "--json", &dev.weather()])).await.ended_with(0);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let offer = json!({
+        "scheme": "exact", "network": DEVNET, "amount": "10000", "asset": plan["asset"], "payTo": plan["payTo"],
+        "maxTimeoutSeconds": 60, "extra": {"feePayer": ADDRESS},
+    });
+    let secret = Secret::new(dev.running.text(&format!("/payer/{DEVNET}/secret")));
+    let network = Network::new(DEVNET).unwrap();
+    let nodes = Nodes::new(&[(network, Secret::new(rpc(dev)))], Duration::from_secs(15)).unwrap();
+    let payer = ExactPayer::new(Key::from_base58(&secret).unwrap()).reading(Arc::new(nodes));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let read = serde_json::from_value(offer.clone()).unwrap();
+    let signed = payer.sign(&read, UnixTime(now), [1; 32]).await.unwrap();
+    json!({
+        "x402Version": 2, "paymentRequirements": offer,
+        "paymentPayload": {"x402Version": 2, "accepted": offer, "payload": signed.payload},
+    })
+}
+
+#[tokio::test]
+async fn fa19_the_operator_says_how_much_a_payer_s_compute_units_may_cost() {
+    let dev = Dev::start().await;
+    ask(&rpc(&dev), "tollway_fund", json!([ADDRESS, 1_000_000_000])).await;
+    // What our payers bid comes to one lamport.
+    for (most, is_valid) in [(0, false), (1, true)] {
+        let home = tempfile::tempdir().unwrap();
+        let text = format!("{GOOD}fees = {{ priority_lamports = {most} }}\n");
+        let mut command = facilitator(home.path(), &text, &[]);
+        command.env("TOLLWAY_NETWORK_SOLANA_DEVNET_RPC", rpc(&dev));
+        let running = Running::start(command).await;
+        let asked = reqwest::Client::new().post(format!("{}/verify", running.text("/url")));
+        let verdict: Value = asked.json(&payment(&dev).await).send().await.unwrap().json().await.unwrap();
+        assert_eq!(verdict["isValid"], is_valid, "{most}: {verdict}");
+        let reason = verdict["invalidReason"].as_str().unwrap_or_default();
+        assert_eq!(reason.ends_with("compute_price_instruction_too_high"), !is_valid, "{verdict}");
+    }
 }

@@ -65,7 +65,7 @@ fn defined(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn each_metric_of_the_dashboard_and_the_alerts_is_one_that_the_code_records() {
     let mut known = BTreeSet::new();
-    for part in ["facilitator", "evm"] {
+    for part in ["facilitator", "evm", "svm"] {
         defined(&root().join("crates").join(part).join("src"), &mut known);
     }
     let dashboard: Value = serde_json::from_str(&text("grafana/facilitator.json")).unwrap();

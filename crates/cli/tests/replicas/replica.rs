@@ -50,6 +50,12 @@ impl Replica {
         self.address
     }
 
+    /// The process's id.
+    #[allow(dead_code, reason = "what only some of the programs that use this need")]
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     fn signal(&self, name: &str) {
         let done = std::process::Command::new("kill").args([name, &self.id.to_string()]).status().unwrap();
         assert!(done.success(), "kill {name} {}", self.id);

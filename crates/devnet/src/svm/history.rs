@@ -71,6 +71,12 @@ impl History {
         self.order.iter().rev()
     }
 
+    /// The first slot of which all are kept, once some are not.
+    pub(crate) fn first_whole_slot(&self) -> Option<u64> {
+        let has_lost = self.count > self.order.len() as u64;
+        self.order.front().filter(|_| has_lost).map(|oldest| oldest.slot.saturating_add(1))
+    }
+
     /// How many there were, also before those that are kept.
     pub(crate) fn count(&self) -> u64 {
         self.count

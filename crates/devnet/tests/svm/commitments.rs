@@ -70,6 +70,8 @@ async fn slots_and_block_heights_differ() {
     assert_eq!(at("getSlot", "finalized").await, slot - 32);
     assert_eq!(at("getBlockHeight", "processed").await, slot - 100);
     assert_eq!(shop.ask("getSlot", json!([])).await, json!(slot - 32));
+    // All that ever was is kept.
+    assert_eq!(shop.ask("getFirstAvailableBlock", json!([])).await, json!(1_000));
     let epoch = shop.ask("getEpochInfo", json!([{ "commitment": "processed" }])).await;
     assert_eq!((&epoch["absoluteSlot"], &epoch["blockHeight"]), (&json!(slot), &json!(slot - 100)));
 }

@@ -11,4 +11,5 @@ mod extensions;
 mod faults;
 mod journal;
 mod redirects;
+mod solana;
 mod tree;

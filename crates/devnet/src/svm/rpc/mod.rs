@@ -34,6 +34,7 @@ pub(crate) fn dispatch(node: &mut Node, method: &str, params: &Value) -> Answer 
         "getGenesisHash" => Ok(json!(node.rules.genesis.to_string())),
         "getSlot" => slots::slot(node, params),
         "getBlockHeight" => slots::block_height(node, params),
+        "getFirstAvailableBlock" => Ok(json!(slots::first_available_block(node))),
         "getEpochInfo" => slots::epoch_info(node, params),
         "getLatestBlockhash" => slots::latest_blockhash(node, params),
         "isBlockhashValid" => slots::is_blockhash_valid(node, params),

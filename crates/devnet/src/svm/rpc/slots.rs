@@ -22,6 +22,11 @@ pub(super) fn block_height(node: &Node, params: Params<'_>) -> Answer {
     Ok(json!(params.options(0)?.bank(node)?.height))
 }
 
+/// The first slot of which all transactions are kept.
+pub(super) fn first_available_block(node: &Node) -> u64 {
+    node.history.first_whole_slot().unwrap_or_else(|| node.first_slot())
+}
+
 pub(super) fn epoch_info(node: &Node, params: Params<'_>) -> Answer {
     let options = params.options(0)?;
     let bank = options.bank(node)?;
