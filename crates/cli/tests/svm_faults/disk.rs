@@ -147,7 +147,7 @@ async fn fx_d3_after_a_failed_sync_no_solana_transaction_leaves_until_the_restar
 async fn fx_d4_with_an_older_copy_of_the_ledger_no_solana_payment_is_paid_twice_or_denied() {
     Row::new("Solana fx-D4 an older copy of the ledger")
         .cell("while blockhashes live", older_copy(0))
-        .long("when they are dead", older_copy(800))
+        .cell("when they are dead", older_copy(800))
         .run(2)
         .await;
 }

@@ -153,7 +153,7 @@ async fn fx_x4_x5_a_drained_solana_payment_is_not_served_and_a_stranger_s_broadc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fx_x6_without_lamports_no_solana_payment_is_taken_and_none_is_lost() {
     Row::new("Solana fx-X6 fee payer out of lamports")
-        .long("none", without_lamports())
+        .cell("none", without_lamports())
         .cell("too few for all", too_few_lamports())
         .run(2)
         .await;

@@ -86,7 +86,7 @@ async fn fx_n4_a_solana_node_that_lies_about_transactions_blockhashes_and_its_cl
             };
             under(settings(), first(STATUSES, 60, more))
         })
-        .long("the chain has it already, says the trial", under(settings(), already))
+        .cell("the chain has it already, says the trial", under(settings(), already))
         .long("no statuses, 1000 times", under(hasty(), statuses(1000, |one| *one = Value::Null)))
         .run(4)
         .await;
@@ -199,7 +199,7 @@ async fn fx_n5_with_two_solana_nodes_that_disagree_nobody_is_told_what_is_not_so
     Row::new("Solana fx-N5 two nodes")
         .cell("the first says that a blockhash is dead that lives, and they have to agree", one_says_dead())
         .long("the second stands still", one_is_frozen(false))
-        .long("the first stands still", one_is_frozen(true))
+        .cell("the first stands still", one_is_frozen(true))
         .cell("the first goes away under load", one_goes_away())
         .run(4)
         .await;

@@ -143,11 +143,37 @@ pub(super) async fn simulate(
     transaction: &[u8],
     source: &Address,
 ) -> Result<InContext<Simulated>, RpcError> {
+    rpc.request_dated("simulateTransaction", trial(transaction, source)).await
+}
+
+/// The same by one node.
+pub(super) async fn simulate_at(
+    rpc: &Rpc,
+    node: usize,
+    transaction: &[u8],
+    source: &Address,
+) -> Result<InContext<Simulated>, RpcError> {
+    rpc.request_of(node, "simulateTransaction", trial(transaction, source)).await
+}
+
+fn trial(transaction: &[u8], source: &Address) -> (String, Value) {
     let config = json!({
         "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": false, "commitment": "confirmed",
         "accounts": {"encoding": "base64", "addresses": [source.to_string()]},
     });
-    rpc.request_dated("simulateTransaction", (STANDARD.encode(transaction), config)).await
+    (STANDARD.encode(transaction), config)
+}
+
+/// The ids of the latest thousand transactions with this account that did not fail.
+pub(super) async fn succeeded(rpc: &Rpc, account: &Address) -> Result<Vec<String>, RpcError> {
+    #[derive(Deserialize)]
+    struct Listed {
+        signature: String,
+        err: Value,
+    }
+    let params = (account.to_string(), json!({"commitment": "confirmed", "limit": 1000}));
+    let all: Vec<Listed> = rpc.request("getSignaturesForAddress", params).await?;
+    Ok(all.into_iter().filter(|one| one.err.is_null()).map(|one| one.signature).collect())
 }
 
 /// Gives every node the transaction, which is neither tried nor sent again by them. Returns with the first that takes it.

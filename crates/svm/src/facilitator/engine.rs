@@ -12,10 +12,9 @@ use tollway_ledger::Journal;
 use tollway_protocol::bind::{Bound, PaymentKey};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Reason, Refusal};
-use tollway_rpc::RpcError;
 
 use crate::facilitator::chain::{Cluster, ClusterError};
-use crate::facilitator::cluster::{self, NO_BLOCKHASH, Simulated};
+use crate::facilitator::cluster;
 use crate::facilitator::flight::Flights;
 use crate::facilitator::lane::Lane;
 use crate::facilitator::watch::Item;
@@ -125,44 +124,12 @@ impl Engine {
     ///
     /// # Errors
     /// A refusal; [`Reason::ChainUnreachable`] when no node answers.
-    pub(super) async fn verify(&self, payment: &Bound) -> Result<Tried, Refusal> {
-        self.try_out(payment, self.examine(payment)?).await
-    }
-
-    /// Has a payment that was examined tried by a node.
-    ///
-    /// # Errors
-    /// As [`Engine::verify`].
-    pub(super) async fn try_out(&self, payment: &Bound, decoded: SvmPayment) -> Result<Tried, Refusal> {
-        let unreachable =
-            |error: &dyn std::fmt::Display| payment.refuse(Reason::ChainUnreachable, error.to_string());
-        self.cluster.check().await.map_err(|error| unreachable(&error))?;
-        match self.cluster.program_of(&decoded.transfer.mint) {
-            Ok(program) if program == decoded.transfer.program => {}
-            Ok(_) => {
-                let message = "the transfer is not by the mint's token program".to_owned();
-                return Err(payment.refuse(Reason::NoTransfer, message));
-            }
-            Err(why) => {
-                let message = format!("the mint {} is not settled: {why}", decoded.transfer.mint);
-                return Err(payment.refuse(Reason::AssetNotAllowed, message));
-            }
+    pub(super) async fn verify(&self, payment: &Bound) -> Result<(), Refusal> {
+        let tried = self.try_out(payment, self.examine(payment)?).await?;
+        if tried.is_there {
+            return Err(payment.refuse(Reason::AlreadyUsed, "this transaction is on the chain already"));
         }
-        let SvmPayment { transaction, transfer, .. } = &decoded;
-        match cluster::simulate(&self.cluster.rpc, transaction.bytes(), &transfer.source).await {
-            Ok(simulated) => {
-                judge(payment, &simulated.value)?;
-                let left = simulated.value.left().ok_or_else(|| {
-                    unreachable(&RpcError::Unreachable("it does not tell what the payer would have left"))
-                })?;
-                Ok(Tried { left, slot: simulated.slot(), payment: decoded })
-            }
-            // The node has read the transaction and does not take it.
-            Err(RpcError::Refused { code: -32602, message, .. }) => {
-                Err(payment.refuse(Reason::SimulationFailed, message))
-            }
-            Err(error) => Err(unreachable(&error)),
-        }
+        Ok(())
     }
 
     /// # Errors
@@ -191,15 +158,6 @@ impl Engine {
     }
 }
 
-/// A payment that a node has tried with success.
-pub(super) struct Tried {
-    pub(super) payment: SvmPayment,
-    /// What its payer would have left, in atomic units.
-    pub(super) left: u64,
-    /// The slot at which its blockhash was good.
-    pub(super) slot: u64,
-}
-
 pub(super) fn decode(payment: &Bound, limits: &Limits) -> Result<SvmPayment, Refusal> {
     SvmPayment::decode(payment.offer(), &payment.payment().payload, limits)
 }
@@ -213,36 +171,4 @@ pub(super) fn is_signed(payment: &Bound, decoded: &SvmPayment) -> Result<(), Ref
     }
     let message = "the payer's signature is not one of this transaction";
     Err(payment.refuse(Reason::BadSignature, message))
-}
-
-/// What a node's trial says of a payment.
-fn judge(payment: &Bound, simulated: &Simulated) -> Result<(), Refusal> {
-    let Some(error) = &simulated.err else { return Ok(()) };
-    let refuse = |reason, message: String| Err(payment.refuse(reason, message));
-    match error.as_str() {
-        Some(NO_BLOCKHASH) => refuse(
-            Reason::SimulationFailed,
-            "its blockhash is too old, or of another cluster: sign a new transaction".to_owned(),
-        ),
-        Some("AlreadyProcessed") => {
-            refuse(Reason::AlreadyUsed, "this transaction is on the chain already".to_owned())
-        }
-        _ => {
-            let log = simulated.logs.as_deref().unwrap_or_default().iter().rev();
-            let log = log.map(String::as_str).find(|line| line.contains("Error") || line.contains("failed"));
-            let text = format!("{error} {}", log.unwrap_or_default());
-            let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-            let hint = if is_insufficient(error) { "the payer has too little: " } else { "" };
-            refuse(Reason::SimulationFailed, format!("{hint}{text}"))
-        }
-    }
-}
-
-/// Whether the transfer fails since the payer has too little: both token programs' error 1, in the third instruction.
-fn is_insufficient(error: &serde_json::Value) -> bool {
-    let Some([place, why]) = error.get("InstructionError").and_then(|e| e.as_array()).map(Vec::as_slice)
-    else {
-        return false;
-    };
-    place == 2 && why.get("Custom").is_some_and(|code| *code == 1)
 }

@@ -14,6 +14,8 @@ mod lane;
 mod listen;
 mod mints;
 mod settle;
+mod sign;
+mod trial;
 mod watch;
 
 use std::sync::Arc;
@@ -122,7 +124,7 @@ impl FacilitatorScheme for ExactFacilitator {
             let payments = std::slice::from_ref(payment);
             let _ = self.engine.journal.prepare(payments, true, self.engine.now()).await;
         }
-        self.engine.verify(payment).await.map(drop)
+        self.engine.verify(payment).await
     }
 
     async fn settle(&self, payment: Bound, deadline: Duration) -> Outcome {

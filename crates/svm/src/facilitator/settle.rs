@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tollway_ledger::{Batch, Holder, JournalState, LedgerError, Record, SignedTransaction, Signing, fault};
-use tollway_protocol::bind::{Bound, PaymentKey, Verified};
+use tollway_ledger::{Holder, JournalState, LedgerError, Record, SignedTransaction, fault};
+use tollway_protocol::bind::{Bound, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::Outcome;
 use tollway_protocol::{Reason, Refusal};
 
 use crate::facilitator::cluster;
-use crate::facilitator::engine::{self, Engine, Tried};
+use crate::facilitator::engine::{self, Engine};
 use crate::facilitator::flight::{Boarding, Flight, Load, Progress, Seat};
-use crate::facilitator::lane::Lane;
+use crate::facilitator::sign::Taken;
+use crate::facilitator::trial::Tried;
 use crate::facilitator::watch::Item;
 use crate::layout::Limits;
-use crate::payload::{self, SvmPayment};
 
 /// How often one who came second looks whether the first one was told.
 const TURN: Duration = Duration::from_millis(10);
@@ -105,11 +105,30 @@ impl Engine {
         self.not_suspended(payment).await?;
         let tried = match self.try_out(payment, decoded).await {
             Ok(tried) => tried,
-            // A parallel request's may be the very transaction that stands against it.
-            Err(refusal) => return self.joined(payment).await?.ok_or_else(|| refused(refusal)),
+            Err(refusal) => {
+                // A parallel request's may be the very transaction that stands against it.
+                if let Some(seat) = self.joined(payment).await? {
+                    return Ok(seat);
+                }
+                return Err(match self.landed_before(&begun, &refusal).await {
+                    Some(transaction) => Outcome::NotSettled {
+                        refusal: payment
+                            .refuse(Reason::AlreadyUsed, "this transaction is on the chain already"),
+                        transaction: Some(transaction),
+                    },
+                    None => refused(refusal),
+                });
+            }
         };
+        if tried.is_there
+            && let Some(seat) = self.joined(payment).await?
+        {
+            return Ok(seat);
+        }
         fault::point("settle.verified");
-        let checked = payment.clone().at(self.now()).map_err(refused)?;
+        // Of what the chain has already, no key shows who began it.
+        let key = payment.idempotency_key().filter(|_| !tried.is_there);
+        let checked = payment.clone().keyed(key.cloned()).at(self.now()).map_err(refused)?;
         let transfer = &tried.payment.transfer;
         let load = Load { source: transfer.source, amount: transfer.amount, left: tried.left };
         match self.flights.board(payment.key(), load) {
@@ -144,10 +163,11 @@ impl Engine {
         Ok(record.map(|record| Seat::alone(self.follow(payment, &record), self.is_shared(&record))))
     }
 
-    /// Whether another process may be about to tell who began this settlement, by no key, that it succeeded.
+    /// Whether who began this settlement, by no key, may be about to be told that it succeeded: by another process, or by
+    /// this one, which has just recorded it.
     fn is_shared(&self, record: &Record) -> bool {
         let is_old = |ended: UnixTime| ended.plus(GRACE.as_secs()) < self.now();
-        !record.told && record.holder != Holder::This && !record.ended.is_some_and(is_old)
+        !record.told && !record.ended.is_some_and(is_old)
     }
 
     async fn recorded(&self, payment: &Bound) -> Result<Option<Record>, Outcome> {
@@ -199,8 +219,11 @@ impl Engine {
             Ok(Taken::Ours(transaction)) => {
                 fault::point("settle.signed");
                 flight.signed(&transaction.hash);
-                if let Some(item) = Item::new(bound.key().clone(), &transaction, Some((flight, bound))) {
-                    self.send_first(item).await;
+                let item = Item::new(bound.key().clone(), &transaction, Some((flight, bound)));
+                match item {
+                    Some(item) if tried.is_there => self.look_first(item).await,
+                    Some(item) => self.send_first(item).await,
+                    None => {}
                 }
             }
             Ok(Taken::Theirs(record)) => {
@@ -217,82 +240,18 @@ impl Engine {
         }
     }
 
-    /// Records the signed transaction. The fee payer's signature leaves this function only when it is on the disk.
-    async fn take(&self, verified: Verified, tried: &Tried) -> Result<Taken, Outcome> {
-        let payment = &tried.payment;
-        let lane = self.lane(&payment.transfer.fee_payer);
-        let unavailable = |message: &str| {
-            let refusal = verified.refuse(Reason::FacilitatorUnavailable, message);
-            Outcome::NotSettled { refusal, transaction: None }
-        };
-        let lane = lane.ok_or_else(|| unavailable("the fee payer is none of ours"))?;
-        let signature = lane.key.sign(payment.transaction.message());
-        let raw = payment.transaction.signed(0, signature);
-        let raw = raw.ok_or_else(|| unavailable("the transaction can't be signed"))?;
-        let hash = solana_signature::Signature::from(signature).to_string();
-        for _ in ["first", "with a new lease"] {
-            match self.sign(lane, &verified, tried, &hash, &raw).await {
-                Ok(Signed::Done(transaction)) => return Ok(Taken::Ours(transaction)),
-                Ok(Signed::Lost) => {}
-                Ok(Signed::Other(Signing::Taken(records))) => {
-                    let ours = records.into_iter().find(|record| record.key == *verified.key());
-                    return ours.map(|record| Taken::Theirs(Box::new(record))).ok_or_else(|| pending(None));
-                }
-                Ok(Signed::Other(Signing::Claimed(records))) => {
-                    let message =
-                        "another transaction of this payer with the same memo is a settlement already";
-                    let refusal = verified.refuse(Reason::AlreadyUsed, message);
-                    let transaction = records.into_iter().find_map(|record| record.hash);
-                    return Err(crate::bug::claimed(Outcome::NotSettled { refusal, transaction }));
-                }
-                Ok(Signed::Other(_)) => {
-                    return Err(unavailable("today's budget for fees is spent: send it again later"));
-                }
-                // It may be recorded all the same. Nothing has left.
-                Err(error) => {
-                    tracing::error!(%error, "ledger");
-                    return Err(pending(None));
-                }
-            }
+    /// Follows what a node says the chain has already. Its id is asked for when it is recorded only: it is a signature that
+    /// a transaction needs to land.
+    async fn look_first(self: &Arc<Self>, mut item: Item) {
+        let found = cluster::statuses(&self.cluster.rpc, &[&item.transaction.hash], true).await;
+        let is_unknown = found.is_ok_and(|found| found.all.iter().all(Option::is_none));
+        if is_unknown {
+            // It isn't there: the node was wrong.
+            return self.send_first(item).await;
         }
-        Err(unavailable("the journal's lane was lost: send it again later"))
-    }
-
-    async fn sign(
-        &self,
-        lane: &Lane,
-        verified: &Verified,
-        Tried { payment, slot, .. }: &Tried,
-        hash: &str,
-        raw: &[u8],
-    ) -> Result<Signed, LedgerError> {
-        let Some(lease) = lane.lease(&*self.journal, self.network()).await? else { return Ok(Signed::Lost) };
-        let transaction = SignedTransaction {
-            signer: lane.name().to_owned(),
-            nonce: lane.number(*slot),
-            hash: hash.to_owned(),
-            raw: raw.to_vec(),
-        };
-        let batch = Batch {
-            new: vec![verified.clone()],
-            again: Vec::new(),
-            expected: Vec::new(),
-            claims: claim(verified, payment).into_iter().collect(),
-            transaction: transaction.clone(),
-            bid_gwei: payment.transfer.fee_lamports(),
-            budget_gwei: crate::bug::budget(self.cluster.config.lamports_per_day),
-        };
-        if crate::bug::on("s9-sent-before-recorded") {
-            let _ = cluster::send(&self.cluster.rpc, raw).await;
-        }
-        match self.journal.sign(&lease, batch, self.now()).await? {
-            Signing::Done => Ok(Signed::Done(transaction)),
-            Signing::Lost => {
-                lane.lost(&lease).await;
-                Ok(Signed::Lost)
-            }
-            other => Ok(Signed::Other(other)),
-        }
+        tracing::warn!(payment = %item.key, "the chain has what this ledger has not: was it restored?");
+        item.was_there = true;
+        self.put_on_the_way(item);
     }
 
     /// Gives the nodes a transaction that is recorded. Whatever they answer, it may have left.
@@ -310,30 +269,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Who has a settlement.
-enum Taken {
-    Ours(SignedTransaction),
-    Theirs(Box<Record>),
-}
-
-enum Signed {
-    Done(SignedTransaction),
-    Lost,
-    Other(Signing),
-}
-
-/// What no other payment may share with this one: its payer's memo, where the payer made it to be unique, as payers do
-/// for offers without a memo of the seller's. One payment signed twice, under two blockhashes, is then settled once.
-fn claim(payment: &Bound, decoded: &SvmPayment) -> Option<(PaymentKey, String)> {
-    if payload::memo(payment.offer()).is_ok_and(|asked| asked.is_some()) || crate::bug::on("s3-no-claim") {
-        return None;
-    }
-    let [memo] = decoded.transfer.memos.as_slice() else { return None };
-    let is_unique = memo.len() == 32 && memo.iter().all(u8::is_ascii_hexdigit);
-    let memo = is_unique.then(|| std::str::from_utf8(memo).ok()).flatten()?;
-    Some((payment.key().clone(), format!("memo/{}/{memo}", decoded.transfer.payer)))
 }
 
 /// A finished record's outcome.
