@@ -3,20 +3,18 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::land::STRANGER;
 use crate::life::Life;
 use crate::plan::Trouble;
-use crate::purse::Wish;
 use crate::run::Run;
+use crate::side::Side;
 use crate::weather::{Mood, Sea};
+use crate::wish::Wish;
 
 /// What is to be done later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Later {
-    /// A payer cancels its payment.
-    Cancel(usize, alloy_primitives::B256),
+    /// A payer sees to it that its payment can't be made.
+    Spoil(usize),
     /// A dead replica comes back.
     Restart(usize),
     /// A standing replica goes on.
@@ -27,21 +25,26 @@ enum Later {
     Calm,
     /// A payment is sent again.
     Resend(usize),
-    /// A payer signs another payment with the nonce of an earlier one.
+    /// A payer signs another payment in the place of an earlier one.
     Twin(usize),
 }
 
 /// The payments so far, and what is to come.
-#[derive(Default)]
-pub(crate) struct Deeds {
+pub(crate) struct Deeds<S: Side> {
     /// Each with its payer's place.
-    wishes: Vec<(usize, Wish)>,
+    wishes: Vec<(usize, Wish<S>)>,
     later: Vec<(u64, Later)>,
 }
 
-impl Deeds {
+impl<S: Side> Default for Deeds<S> {
+    fn default() -> Self {
+        Self { wishes: Vec::new(), later: Vec::new() }
+    }
+}
+
+impl<S: Side> Deeds<S> {
     /// One step.
-    pub(crate) fn act(&mut self, run: &mut Run) {
+    pub(crate) fn act(&mut self, run: &mut Run<S>) {
         self.catch_up(run);
         let chance = &run.world.chance;
         match chance.below(100) {
@@ -60,17 +63,14 @@ impl Deeds {
         }
     }
 
-    fn catch_up(&mut self, run: &mut Run) {
+    fn catch_up(&mut self, run: &mut Run<S>) {
         let now = run.world.millis();
         let (due, rest) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now);
         self.later = rest;
         let due: Vec<(u64, Later)> = due;
         for (_, deed) in due {
             match deed {
-                Later::Cancel(payer, nonce) => {
-                    let done = run.world.land.cancel(&run.purses[payer], nonce);
-                    run.world.trace.note(&format!("cancels {nonce}: {done}"));
-                }
+                Later::Spoil(at) => self.spoil(run, at),
                 Later::Restart(number) if run.replicas[number].life() == Life::Dead => run.restart(number),
                 Later::GoOn(number) if run.replicas[number].life() == Life::Stands => {
                     run.replicas[number].set_life(Life::Runs);
@@ -89,11 +89,11 @@ impl Deeds {
         }
     }
 
-    fn plan(&mut self, run: &Run, low: u64, high: u64, deed: Later) {
+    fn plan(&mut self, run: &Run<S>, low: u64, high: u64, deed: Later) {
         self.later.push((run.world.millis() + run.world.chance.between(low, high), deed));
     }
 
-    fn fresh(&mut self, run: &Run) -> usize {
+    fn fresh(&mut self, run: &Run<S>) -> usize {
         let chance = &run.world.chance;
         let payer = chance.index(run.plan.payers);
         let wish = run.wish(&run.purses[payer], chance.index(2));
@@ -102,7 +102,7 @@ impl Deeds {
     }
 
     /// Sends a payment to some replica that takes requests.
-    fn send(&self, run: &Run, at: usize) {
+    fn send(&self, run: &Run<S>, at: usize) {
         let chance = &run.world.chance;
         let replica = &run.replicas[chance.index(run.replicas.len())];
         if replica.serves() {
@@ -111,13 +111,13 @@ impl Deeds {
     }
 
     /// Some payment that is to be settled, a late one as a rule.
-    fn some(&self, run: &Run) -> Option<usize> {
+    fn some(&self, run: &Run<S>) -> Option<usize> {
         let recent = self.wishes.len().min(8);
         let at = self.wishes.len().checked_sub(1 + run.world.chance.index(recent.max(1)))?;
         (!self.wishes[at].1.only_verified).then_some(at)
     }
 
-    fn pay(&mut self, run: &Run) {
+    fn pay(&mut self, run: &Run<S>) {
         let at = self.fresh(run);
         if run.world.chance.permille(400) {
             run.replicas[run.world.chance.index(run.replicas.len())].verify(&self.wishes[at].1);
@@ -129,32 +129,30 @@ impl Deeds {
         if run.plan.has(Trouble::Payers) && run.world.chance.permille(200) {
             self.plan(run, 0, 6_000, Later::Twin(at));
         } else if run.plan.has(Trouble::Payers) && run.world.chance.permille(400) {
-            let (payer, wish) = &self.wishes[at];
-            let cancel = Later::Cancel(*payer, wish.transfer.nonce);
-            self.plan(run, 50, 3_000, cancel);
+            self.plan(run, 50, 3_000, Later::Spoil(at));
         }
     }
 
-    fn burst(&mut self, run: &Run) {
+    fn burst(&mut self, run: &Run<S>) {
         for _ in 0..run.world.chance.between(2, 6) {
             self.pay(run);
         }
     }
 
-    fn resend(&mut self, run: &Run) {
+    fn resend(&mut self, run: &Run<S>) {
         if let Some(at) = self.some(run) {
             self.send(run, at);
         }
     }
 
-    fn duplicate(&mut self, run: &Run) {
+    fn duplicate(&mut self, run: &Run<S>) {
         let at = self.fresh(run);
         for _ in 0..run.world.chance.between(2, 4) {
             self.send(run, at);
         }
     }
 
-    fn only_verify(&mut self, run: &Run) {
+    fn only_verify(&mut self, run: &Run<S>) {
         let at = self.fresh(run);
         let wish = &mut self.wishes[at].1;
         wish.only_verified = true;
@@ -164,21 +162,11 @@ impl Deeds {
         }
     }
 
-    fn trouble(&mut self, run: &mut Run, trouble: Trouble) {
+    fn trouble(&mut self, run: &mut Run<S>, trouble: Trouble) {
         match trouble {
             Trouble::FrontRuns => self.front_run(run),
             Trouble::Payers => self.cheat(run),
-            Trouble::Reorgs => {
-                let (depth, keeps) = (run.world.chance.between(1, 3), run.world.chance.permille(500));
-                run.world.trace.note(&format!("reorg of {depth}, keeps {keeps}"));
-                run.world.land.chain.reorg(depth, keeps).unwrap();
-            }
-            Trouble::Drops => self.drop_transaction(run),
-            Trouble::Fees => {
-                let gwei = *run.world.chance.pick(&[0, 3, 20, 120]);
-                run.world.trace.note(&format!("gas costs {gwei} gwei"));
-                run.world.land.ask("anvil_setNextBlockBaseFeePerGas", &json!([gwei * 1_000_000_000u64]));
-            }
+            Trouble::Reorgs | Trouble::Drops | Trouble::Fees => S::trouble(run, trouble),
             Trouble::Stalls => {
                 let until = run.world.millis() + run.world.chance.between(2_000, 25_000);
                 run.world.trace.note(&format!("no blocks until {until}"));
@@ -198,33 +186,22 @@ impl Deeds {
         }
     }
 
-    fn front_run(&self, run: &Run) {
+    fn front_run(&self, run: &Run<S>) {
         let Some(at) = self.some(run) else { return };
         let wish = &self.wishes[at].1;
-        let done = run.world.land.front_run(wish);
-        run.world.trace.note(&format!("a stranger submits {}: {done}", wish.transfer.nonce));
+        let done = S::front_run(run, wish);
+        run.world.trace.note(&format!("a stranger submits {}: {done}", S::name(&wish.transfer)));
     }
 
-    fn cheat(&mut self, run: &Run) {
+    fn cheat(&mut self, run: &Run<S>) {
         let chance = &run.world.chance;
-        let land = &run.world.land;
         match chance.below(4) {
             0 => {
                 let Some(at) = self.some(run) else { return };
-                let (payer, nonce) = (self.wishes[at].0, self.wishes[at].1.transfer.nonce);
-                run.world.trace.note(&format!("cancels {nonce}: {}", land.cancel(&run.purses[payer], nonce)));
+                self.spoil(run, at);
             }
-            1 => {
-                let purse = &run.purses[chance.index(run.plan.payers)];
-                let done = land.pass(purse.address, STRANGER, land.tokens(purse.address));
-                run.world.trace.note(&format!("{} takes all away: {done}", purse.address));
-            }
-            2 => {
-                let purse = &run.purses[chance.index(run.plan.payers)];
-                let amount = alloy_primitives::U256::from(300_000);
-                let done = land.pass(STRANGER, purse.address, amount);
-                run.world.trace.note(&format!("{} gets more: {done}", purse.address));
-            }
+            1 => S::drain(&run.world, &run.purses[chance.index(run.plan.payers)]),
+            2 => S::refill(&run.world, &run.purses[chance.index(run.plan.payers)]),
             _ => {
                 let Some(at) = self.some(run) else { return };
                 self.twin(run, at);
@@ -236,30 +213,19 @@ impl Deeds {
         }
     }
 
-    /// Another payment with the nonce of the one at `at`.
-    fn twin(&mut self, run: &Run, at: usize) {
-        let (payer, old) = self.wishes[at].clone();
-        let (land, now) = (&run.world.land, run.world.now());
-        let place = usize::from(old.transfer.to == crate::purse::SELLERS[0].0);
-        let mut wish =
-            run.purses[payer].wish(land.domain, land.deployment.usdc, place, now, old.transfer.nonce);
-        wish.key = old.key;
-        self.wishes.push((payer, wish));
+    fn spoil(&self, run: &Run<S>, at: usize) {
+        let (payer, wish) = &self.wishes[at];
+        S::spoil(&run.world, &run.purses[*payer], wish);
     }
 
-    fn drop_transaction(&self, run: &Run) {
-        let hashes: Vec<_> = {
-            let tables = run.world.tables.lock();
-            tables.txs.iter().rev().take(6).map(|tx| tx.signed.hash.clone()).collect()
-        };
-        if !hashes.is_empty() {
-            let hash = run.world.chance.pick(&hashes);
-            let done = run.world.land.chain.request("anvil_dropTransaction", &json!([hash]));
-            run.world.trace.note(&format!("the nodes forget {hash}: {done:?}"));
-        }
+    /// Another payment in the place of the one at `at`.
+    fn twin(&mut self, run: &Run<S>, at: usize) {
+        let (payer, old) = &self.wishes[at];
+        let wish = run.keyed(S::twin(&run.world, &run.purses[*payer], old));
+        self.wishes.push((*payer, wish));
     }
 
-    fn crash(&mut self, run: &mut Run) {
+    fn crash(&mut self, run: &mut Run<S>) {
         let number = run.world.chance.index(run.replicas.len());
         match run.replicas[number].life() {
             Life::Dead => run.restart(number),
@@ -270,7 +236,7 @@ impl Deeds {
         }
     }
 
-    fn pause(&mut self, run: &mut Run) {
+    fn pause(&mut self, run: &mut Run<S>) {
         let number = run.world.chance.index(run.replicas.len());
         if run.replicas[number].life() != Life::Runs {
             return;
@@ -282,7 +248,7 @@ impl Deeds {
         self.plan(run, 500, 15_000, Later::GoOn(number));
     }
 
-    fn roughen(&mut self, run: &Run) {
+    fn roughen(&mut self, run: &Run<S>) {
         let chance = &run.world.chance;
         let sea = match chance.below(4) {
             0 => Sea { is_down: true, ..Sea::default() },
@@ -295,7 +261,7 @@ impl Deeds {
         self.plan(run, 500, 12_000, Later::Calm);
     }
 
-    fn upset(&mut self, run: &Run, trouble: Trouble) {
+    fn upset(&mut self, run: &Run<S>, trouble: Trouble) {
         let chance = &run.world.chance;
         let (replica, node) = (chance.index(run.replicas.len()), chance.index(run.plan.nodes));
         let base = Mood { slow: 20, ..Mood::default() };

@@ -7,22 +7,23 @@
     reason = "all of it is a test: what can't be must stop the run"
 )]
 
-pub mod canon;
 pub mod chance;
 mod deeds;
+pub mod evm;
 pub mod hunt;
-pub mod land;
 pub mod life;
 pub mod node;
 pub mod oracle;
 pub mod plan;
-pub mod purse;
 pub mod replica;
 mod run;
+pub mod side;
 pub mod store;
+pub mod svm;
 pub mod trace;
 pub mod weather;
+pub mod wish;
 pub mod world;
 
 pub use oracle::Violation;
-pub use run::{Report, run};
+pub use run::{Report, Run, run};

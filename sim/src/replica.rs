@@ -4,61 +4,63 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tollway_evm::facilitator::Transport;
-use tollway_evm::{Chain, ExactFacilitator};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::FacilitatorScheme as _;
+use tollway_rpc::Transport;
 
 use crate::life::{Life, Pulse};
 use crate::node::Node;
 use crate::oracle::Call;
-use crate::plan::Plan;
-use crate::purse::{Wish, key};
+use crate::side::{PlanOf, Side};
 use crate::store::Disk;
+use crate::wish::Wish;
 use crate::world::World;
 
-/// The first byte of the senders' keys.
-const FIRST_KEY: u8 = 0x90;
+/// What a process takes for the time.
+pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// A running, standing or dead process.
-pub struct Replica {
+pub struct Replica<S: Side> {
     /// Which of the replicas.
     pub number: usize,
     pulse: Pulse,
-    disk: Arc<Disk>,
-    facilitator: ExactFacilitator,
+    disk: Arc<Disk<S>>,
+    facilitator: S::Facilitator,
     /// Whether it takes requests.
     serves: Arc<AtomicBool>,
     /// Calls to settle that are not answered.
     calls: Arc<AtomicUsize>,
-    world: Arc<World>,
+    world: Arc<World<S>>,
 }
 
-/// The accounts that all replicas send from.
-#[must_use]
-pub fn keys(plan: &Plan) -> Vec<tollway_evm::keys::Key> {
-    (0..plan.keys).map(|n| key(FIRST_KEY + u8::try_from(n).unwrap())).collect()
+tokio::task_local! {
+    /// The place of a caller among those for its payment.
+    static PLACE: u64;
 }
 
-impl Replica {
+/// Waits a little: those who waited for one settlement are woken in an order by chance, and go on in the order of asking,
+/// none of them before all are awake.
+pub(crate) async fn takes_turns() {
+    if let Ok(place) = PLACE.try_with(|place| *place) {
+        tokio::time::sleep(Duration::from_millis(place + 1)).await;
+    }
+}
+
+impl<S: Side> Replica<S> {
     /// Starts a process; it serves when it has taken up what another one left. `skew` is by how many seconds its clock
     /// is wrong.
     #[must_use]
-    pub fn start(world: &Arc<World>, number: usize, plan: &Plan, skew: Arc<AtomicI64>) -> Self {
+    pub fn start(world: &Arc<World<S>>, number: usize, plan: &PlanOf<S>, skew: Arc<AtomicI64>) -> Self {
         let pulse = Pulse::default();
         let disk = Arc::new(Disk::open(world.clone(), number, pulse.clone()));
         world.trace.note(&format!("r{number} starts as process {}", disk.process().instance));
         let clock = world.clone();
         let node =
             |node| -> Arc<dyn Transport> { Arc::new(Node::new(world.clone(), number, node, pulse.clone())) };
-        let config = tollway_evm::facilitator::ChainConfig {
-            transports: (0..plan.nodes).map(node).collect(),
-            clock: Arc::new(move || {
-                UnixTime(clock.now().saturating_add_signed(skew.load(Ordering::Relaxed)))
-            }),
-            ..plan.config()
-        };
-        let facilitator = ExactFacilitator::with_keys(Chain::new(config).unwrap(), keys(plan), disk.clone());
+        let clock: Clock =
+            Arc::new(move || UnixTime(clock.now().saturating_add_signed(skew.load(Ordering::Relaxed))));
+        let nodes = (0..plan.nodes).map(node).collect();
+        let facilitator = S::facilitator(world, plan, nodes, clock, disk.clone());
         let serves = Arc::new(AtomicBool::new(false));
         let (recovering, ready) = (facilitator.clone(), serves.clone());
         tokio::spawn(async move {
@@ -104,12 +106,12 @@ impl Replica {
 
     /// What it makes of a payment.
     #[must_use]
-    pub fn facilitator(&self) -> &ExactFacilitator {
+    pub fn facilitator(&self) -> &S::Facilitator {
         &self.facilitator
     }
 
     /// Asks it to verify, as `/verify` does.
-    pub fn verify(&self, wish: &Wish) {
+    pub fn verify(&self, wish: &Wish<S>) {
         let (world, facilitator, number) = (self.world.clone(), self.facilitator.clone(), self.number);
         let (wish, pulse) = (wish.clone(), self.pulse.clone());
         tokio::spawn(async move {
@@ -118,12 +120,12 @@ impl Replica {
             let Ok(verified) = wish.bound(&facilitator).and_then(|bound| bound.at(now)) else { return };
             let verdict = facilitator.verify(&verified).await;
             pulse.passes().await;
-            world.trace.note(&format!("r{number} verifies {}: {verdict:?}", wish.transfer.nonce));
+            world.trace.note(&format!("r{number} verifies {}: {verdict:?}", S::name(&wish.transfer)));
         });
     }
 
     /// Asks it to settle; the answer goes to the oracle, and to `heard`.
-    pub fn settle(&self, wish: &Wish, deadline: Duration) -> tokio::sync::oneshot::Receiver<bool> {
+    pub fn settle(&self, wish: &Wish<S>, deadline: Duration) -> tokio::sync::oneshot::Receiver<bool> {
         let (world, facilitator, replica) = (self.world.clone(), self.facilitator.clone(), self.number);
         let (wish, pulse) = (wish.clone(), self.pulse.clone());
         let (heard, hears) = tokio::sync::oneshot::channel();
@@ -138,9 +140,9 @@ impl Replica {
                 return;
             };
             let began = world.millis();
-            world.trace.note(&format!("r{replica} is asked for {}", wish.transfer.nonce));
+            world.trace.note(&format!("r{replica} is asked for {}", S::name(&wish.transfer)));
             let place = world.oracle.lock().asked(&wish.key, began);
-            let outcome = facilitator.settle(bound, deadline).await;
+            let outcome = PLACE.scope(place, facilitator.settle(bound, deadline)).await;
             // Those who waited for one settlement are woken in an order by chance: they answer in the order of asking.
             tokio::time::sleep(Duration::from_millis(place)).await;
             pulse.passes().await;
@@ -155,7 +157,7 @@ impl Replica {
 }
 
 /// Renews the process's life in the store.
-async fn lives(world: Arc<World>, disk: std::sync::Weak<Disk>, pulse: Pulse) {
+async fn lives<S: Side>(world: Arc<World<S>>, disk: std::sync::Weak<Disk<S>>, pulse: Pulse) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         pulse.passes().await;

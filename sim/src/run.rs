@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::deeds::Deeds;
-use crate::land::Land;
 use crate::life::Life;
 use crate::oracle::{Limits, Oracle, Verdict, Violation};
 use crate::plan::Plan;
-use crate::purse::Purse;
-use crate::replica::{Replica, keys};
+use crate::replica::Replica;
+use crate::side::{Canon as _, PlanOf, Side};
 use crate::store::Tables;
 use crate::trace::Trace;
 use crate::weather::Weather;
+use crate::wish::Wish;
 use crate::world::World;
 
 /// How many facilitators there are.
@@ -53,34 +53,36 @@ pub struct Report {
 
 /// Runs a seed; with `echo` all that happens is printed.
 #[must_use]
-pub fn run(seed: u64, echo: bool) -> Report {
+pub fn run<S: Side>(seed: u64, echo: bool) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async { Run::new(seed, echo).go().await })
+    runtime.block_on(async { Run::<S>::new(seed, echo).go().await })
 }
 
 /// A run that goes on.
-pub(crate) struct Run {
-    pub(crate) world: Arc<World>,
-    pub(crate) plan: Plan,
-    pub(crate) replicas: Vec<Replica>,
+pub struct Run<S: Side> {
+    /// Its world.
+    pub world: Arc<World<S>>,
+    /// Its plan.
+    pub plan: PlanOf<S>,
+    pub(crate) replicas: Vec<Replica<S>>,
     /// By how many seconds each replica's clock is wrong.
     pub(crate) skews: Vec<Arc<AtomicI64>>,
-    pub(crate) purses: Vec<Purse>,
+    pub(crate) purses: Vec<S::Purse>,
     seed: u64,
 }
 
-impl Run {
+impl<S: Side> Run<S> {
     fn new(seed: u64, echo: bool) -> Self {
         let began = Instant::now();
         let chance = Chance::new(seed);
-        let plan = Plan::draw(&chance);
+        let plan = Plan::draw::<S>(&chance);
         // The last payer pays when all is over.
-        let purses: Vec<_> = (0..=plan.payers).map(|n| Purse::new(0x10 + u8::try_from(n).unwrap())).collect();
-        let signers: Vec<_> = keys(&plan).iter().map(tollway_evm::keys::Key::address).collect();
-        let funds = purses.iter().map(|purse| (purse.address, 600_000)).collect::<Vec<_>>();
-        let land = Land::new(began, &signers, &funds);
-        let limits = Limits { signers, gas_gwei: plan.gas_gwei, reverts: plan.config().reverts_per_day };
+        let purses: Vec<_> = (0..=plan.payers).map(|n| S::purse(0x10 + u8::try_from(n).unwrap())).collect();
+        let signers = S::signers(&plan);
+        let land = S::land(began, &plan, &signers, &purses);
+        let (budget, reverts) = S::limits(&plan);
+        let limits = Limits { signers, budget, reverts };
         let world = Arc::new(World {
             began,
             chance,
@@ -138,8 +140,7 @@ impl Run {
         for skew in &self.skews {
             skew.store(0, Ordering::Relaxed);
         }
-        let fee = serde_json::json!(["0x3b9aca00"]);
-        self.world.land.ask("anvil_setNextBlockBaseFeePerGas", &fee);
+        S::clear_up(&self.world.land);
         for number in 0..self.replicas.len() {
             match self.replicas[number].life() {
                 Life::Runs => {}
@@ -189,10 +190,11 @@ impl Run {
         tokio::time::sleep(Duration::from_millis(self.plan.block * FAIR_BLOCKS)).await;
         for number in 0..self.replicas.len() {
             let budget: u64 = world.tables.lock().txs.iter().map(|tx| tx.counted).sum();
-            if budget * 2 > self.plan.gas_gwei {
+            if budget * 2 > S::limits(&self.plan).0 {
                 return;
             }
             let wish = self.wish(purse, 0);
+            S::tries(&world.land, &self.plan);
             let replica = &self.replicas[number];
             let heard = replica.settle(&wish, Duration::from_secs(FRESH)).await;
             if heard != Ok(true) {
@@ -206,9 +208,20 @@ impl Run {
     }
 
     /// A new payment to the seller at `place`.
-    pub(crate) fn wish(&self, purse: &Purse, place: usize) -> crate::purse::Wish {
-        let (land, nonce) = (&self.world.land, self.world.chance.bytes());
-        let mut wish = purse.wish(land.domain, land.deployment.usdc, place, self.world.now(), nonce.into());
+    pub(crate) fn wish(&self, purse: &S::Purse, place: usize) -> Wish<S> {
+        self.keyed(S::wish(&self.world, purse, place))
+    }
+
+    /// Somebody else presents a payment.
+    pub fn present(&self, wish: &Wish<S>) {
+        let replica = &self.replicas[self.world.chance.index(self.replicas.len())];
+        if replica.serves() {
+            drop(replica.settle(wish, Duration::from_secs(self.world.chance.between(3, 25))));
+        }
+    }
+
+    /// The payment with its key.
+    pub(crate) fn keyed(&self, mut wish: Wish<S>) -> Wish<S> {
         let bound = wish.bound(self.replicas[0].facilitator()).unwrap();
         wish.key = bound.key().clone();
         wish
@@ -238,13 +251,13 @@ impl Run {
 }
 
 /// Makes blocks, unless they are stalled.
-async fn mines(world: Arc<World>, block: u64) {
+async fn mines<S: Side>(world: Arc<World<S>>, block: u64) {
     loop {
         tokio::time::sleep(world.chance.millis(block - block / 10, block + block / 10)).await;
         if world.millis() < world.stalled_until.load(Ordering::Relaxed) {
             continue;
         }
-        world.land.chain.mine();
+        S::mine(&world.land);
         world.oracle.lock().looks(&world);
     }
 }

@@ -5,22 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tollway_protocol::Network;
 
 use crate::chance::Chance;
-use crate::land::Land;
 use crate::oracle::Oracle;
+use crate::side::Side;
 use crate::store::Tables;
 use crate::trace::Trace;
 use crate::weather::Weather;
 
-/// The chain's id: Base Sepolia, whose token the engine knows.
-pub const CHAIN_ID: u64 = 84_532;
 /// When every run begins, in seconds since 1970.
 pub const START: u64 = 1_800_000_000;
 
-/// The world of a run.
-pub struct World {
+/// The world of a run on some chain.
+pub struct World<S: Side> {
     /// When it began, by the runtime's clock.
     pub began: Instant,
     /// Its dice.
@@ -30,18 +27,18 @@ pub struct World {
     /// The faults that are on.
     pub weather: Weather,
     /// The chain.
-    pub land: Land,
+    pub land: S::Land,
     /// What the store holds.
     pub tables: Arc<Mutex<Tables>>,
     /// What has to hold.
-    pub oracle: Mutex<Oracle>,
+    pub oracle: Mutex<Oracle<S>>,
     /// The last time at which a fault touched each replica, in milliseconds.
     pub hurt: Vec<AtomicU64>,
     /// Until when no blocks come, in milliseconds.
     pub stalled_until: AtomicU64,
 }
 
-impl World {
+impl<S: Side> World<S> {
     /// Milliseconds since it began.
     #[must_use]
     pub fn millis(&self) -> u64 {
@@ -58,10 +55,4 @@ impl World {
     pub fn hurts(&self, replica: usize) {
         self.hurt[replica].store(self.millis(), Ordering::Relaxed);
     }
-}
-
-/// The network of every run.
-#[must_use]
-pub fn network() -> Network {
-    Network::eip155(CHAIN_ID)
 }

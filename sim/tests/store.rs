@@ -10,6 +10,7 @@ use tollway_ledger::{
     Attempt, Batch, Claim, Claimed, Claims, Delivery, Ending, Filter, Journal, Lease, LedgerError, Mined,
     Paid, Prepared, Recalled, Record, RequestId, Signing, Turn,
 };
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::bind::{Bound, PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Network, Settlement};
@@ -62,8 +63,12 @@ impl Journal for Whole {
     ) -> Result<Vec<Result<(), LedgerError>>, LedgerError> {
         self.0.finish(network, mined, endings, now).await
     }
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        self.0.tell(key).await
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError> {
+        self.0.never_mined(network, hashes).await
+    }
+
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        self.0.tell(key, asker).await
     }
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {
         self.0.reopen(keys).await

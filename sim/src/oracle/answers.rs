@@ -7,26 +7,27 @@ use tollway_protocol::reason::Retry;
 use tollway_protocol::scheme::Outcome;
 
 use super::Oracle;
-use crate::purse::Wish;
+use crate::side::{Canon as _, Side};
+use crate::wish::Wish;
 use crate::world::World;
 
 /// A call to settle that was answered.
-pub struct Call<'a> {
+pub struct Call<'a, S: Side> {
     /// By which replica.
     pub replica: usize,
     /// What for.
-    pub wish: &'a Wish,
+    pub wish: &'a Wish<S>,
     /// When it came, in milliseconds.
     pub began: u64,
     /// Whether the caller waited for the answer.
     pub is_heard: bool,
 }
 
-impl Oracle {
+impl<S: Side> Oracle<S> {
     /// The replica answers.
-    pub fn answered(&mut self, world: &World, call: &Call<'_>, outcome: &Outcome) {
+    pub fn answered(&mut self, world: &World<S>, call: &Call<'_, S>, outcome: &Outcome) {
         self.canon.follow(&world.land);
-        world.trace.note(&format!("r{} answers {}: {outcome:?}", call.replica, call.wish.transfer.nonce));
+        world.trace.note(&format!("r{} answers {}: {outcome:?}", call.replica, S::name(&call.wish.transfer)));
         *self.open.entry(call.wish.key.clone()).or_default() -= 1;
         if !call.is_heard {
             return;
@@ -34,7 +35,11 @@ impl Oracle {
         self.names(world, call, outcome);
         match outcome {
             Outcome::Settled { transaction } => self.told_settled(world, call, transaction),
-            Outcome::NotSettled { refusal, .. } => {
+            Outcome::NotSettled { refusal, transaction } => {
+                let row = world.tables.lock().rows.get(&call.wish.key).cloned();
+                if S::is_no_failure(call, refusal, transaction.as_deref(), row.as_ref()) {
+                    return;
+                }
                 let is_terminal = matches!(refusal.reason.row().retry, Retry::Never | Retry::Fresh);
                 self.told_failed(world, call, is_terminal);
             }
@@ -44,33 +49,10 @@ impl Oracle {
     }
 
     /// The seller delivers: S1, S2, S4, S9.
-    fn told_settled(&mut self, world: &World, call: &Call<'_>, transaction: &str) {
-        let (t, key) = (&call.wish.transfer, &call.wish.key);
-        let all = self.canon.ever.get(&call.wish.id());
-        let made = all.and_then(|all| all.iter().find(|paid| paid.hash.to_string() == transaction)).cloned();
-        let Some(paid) = made else {
-            self.breaks(
-                world,
-                "S1",
-                format!("{key} is told to be settled in {transaction}, which does not pay it"),
-            );
-            return;
-        };
-        let place = (paid.id, paid.hash);
-        let terms = (t.to, t.value);
-        let first = *self.delivered.entry(place).or_insert(terms);
-        if first != terms {
-            self.breaks(
-                world,
-                "S2",
-                format!("{transaction} was delivered for twice: {first:?} and {terms:?}"),
-            );
-        } else if (paid.to, paid.value) != terms {
-            self.breaks(
-                world,
-                "S4",
-                format!("{transaction} paid {} to {}, asked was {terms:?}", paid.value, paid.to),
-            );
+    fn told_settled(&mut self, world: &World<S>, call: &Call<'_, S>, transaction: &str) {
+        let key = &call.wish.key;
+        if let Some((rule, text)) = S::success(self, call, transaction) {
+            self.breaks(world, rule, text);
         } else if !self.settled.contains(&(key.clone(), transaction.to_owned())) {
             self.breaks(
                 world,
@@ -82,11 +64,11 @@ impl Oracle {
 
     /// S5: who is told that a payment failed may sign another. Who is told to ask again later is told that nothing
     /// happened: that replica did not take it then.
-    fn told_failed(&mut self, world: &World, call: &Call<'_>, is_terminal: bool) {
+    fn told_failed(&mut self, world: &World<S>, call: &Call<'_, S>, is_terminal: bool) {
         let key = &call.wish.key;
         let state = world.tables.lock().rows.get(key).map(|row| row.state);
-        let is_ours = |birth: &super::Birth| birth.transfer == call.wish.transfer;
-        let Some(birth) = self.births.get(key).filter(|birth| is_ours(birth)).cloned() else { return };
+        let is_ours = |birth: &&super::Birth<S::Transfer>| birth.transfer == call.wish.transfer;
+        let Some(birth) = self.births.get(key).filter(is_ours).cloned() else { return };
         let by_another = birth.millis >= call.began && birth.replica != call.replica;
         let by_this = birth.millis >= call.began && birth.replica == call.replica && birth.calls == 1;
         let is_wrong = if is_terminal { !by_another } else { by_this };
@@ -96,7 +78,7 @@ impl Oracle {
     }
 
     /// S6: once a hash is named, every answer names it, or one that took its place.
-    fn names(&mut self, world: &World, call: &Call<'_>, outcome: &Outcome) {
+    fn names(&mut self, world: &World<S>, call: &Call<'_, S>, outcome: &Outcome) {
         let key = &call.wish.key;
         let is_ours = self.births.get(key).is_some_and(|birth| birth.transfer == call.wish.transfer);
         let (hash, may_be_silent) = match outcome {
@@ -124,10 +106,7 @@ impl Oracle {
                 .any(|at| tables.txs[at].signed.hash == *hash)
         });
         drop(tables);
-        let ever = self.canon.ever.get(&call.wish.id()).into_iter().flatten();
-        let is_paid = ever.map(|paid| paid.hash.to_string()).any(|paid| paid == *hash);
-        let is_cancelled = self.canon.cancelled_in(call.wish.id()).any(|at| at.to_string() == *hash);
-        if !is_signed && !is_paid && !is_cancelled {
+        if !is_signed && !self.canon.is_about(&call.wish.transfer, hash) {
             self.breaks(world, "S6", format!("{key} is said to be in {hash}, which is not about it"));
         }
         if is_ours {

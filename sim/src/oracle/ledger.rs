@@ -1,21 +1,20 @@
 //! What changed in the store, compared with what may change: S3, S5, S7, S8, S10, S11.
 
-use alloy_primitives::Address;
-use tollway_evm::exact::Authorization;
-use tollway_ledger::JournalState;
+use tollway_ledger::{JournalState, SignedTransaction};
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::wire::PaymentRequest;
 
 use super::{Birth, Oracle, Shadow};
-use crate::store::{Row, Tables, Tx};
-use crate::world::{World, network};
+use crate::side::{Canon as _, Side};
+use crate::store::{Row, Tables};
+use crate::world::World;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-impl Oracle {
+impl<S: Side> Oracle<S> {
     /// A call of `replica`'s was executed.
-    pub fn stored(&mut self, world: &World, replica: usize, call: &'static str) {
+    pub fn stored(&mut self, world: &World<S>, replica: usize, call: &'static str) {
         if !matches!(call, "prepare" | "sign" | "sent" | "finish" | "reopen" | "finalize" | "abandon") {
             return;
         }
@@ -50,9 +49,9 @@ impl Oracle {
         self.txs = tables.txs.len();
     }
 
-    fn born(&mut self, world: &World, tables: &Tables, replica: usize, key: &PaymentKey, row: &Row) {
+    fn born(&mut self, world: &World<S>, tables: &Tables, replica: usize, key: &PaymentKey, row: &Row) {
         let request: PaymentRequest = serde_json::from_str(&row.request).unwrap();
-        let transfer = Authorization::decode(&request.payment_payload.payload).unwrap().transfer;
+        let transfer = S::decode(&request);
         let calls = self.open.get(key).copied().unwrap_or(0);
         self.births.insert(key.clone(), Birth { millis: world.millis(), replica, calls, transfer });
         if self.only_verified.contains(key) {
@@ -62,24 +61,24 @@ impl Oracle {
         let before = self.reverts.get(&row.payer).map_or(0, |at| at.iter().filter(|at| **at < asked).count());
         // A process with a wrong clock counts the reverts of another day.
         let since = UnixTime(row.created.0.saturating_sub(DAY_SECONDS));
-        let counted = tables.reverts(&network(), &row.payer, since);
+        let counted = tables.reverts(&S::network(), &row.payer, since);
         if (before as u64).min(counted) >= self.limits.reverts {
             self.breaks(world, "S11", format!("{key} was taken after {before} reverts of its payer"));
         }
     }
 
-    fn count_reverts(&mut self, world: &World, tables: &Tables) {
+    fn count_reverts(&mut self, world: &World<S>, tables: &Tables) {
         let payers: std::collections::BTreeSet<_> =
             tables.rows.values().map(|row| row.payer.clone()).collect();
         for payer in payers {
-            let count = tables.reverts(&network(), &payer, UnixTime(0));
+            let count = tables.reverts(&S::network(), &payer, UnixTime(0));
             let times = self.reverts.entry(payer).or_default();
             times.resize(usize::try_from(count).unwrap(), world.millis());
         }
     }
 
     /// S10: states move as they may.
-    fn moved(&mut self, world: &World, key: &PaymentKey, was: &Shadow, now: &Shadow) {
+    fn moved(&mut self, world: &World<S>, key: &PaymentKey, was: &Shadow, now: &Shadow) {
         use JournalState::{Broadcast, Failed, Prepared, Settled, Signed};
         let may = match (was.state, now.state) {
             (Prepared, Prepared | Signed | Settled | Failed)
@@ -95,96 +94,35 @@ impl Oracle {
 
     /// Whether a reorg took the settlement's transaction out of the chain at any time.
     fn was_undone(&self, key: &PaymentKey, was: &Shadow) -> bool {
-        let is_lost = |hash: &String| self.canon.lost.iter().any(|lost| lost.to_string() == *hash);
-        let id = self.births.get(key).map(|birth| (birth.transfer.from, birth.transfer.nonce));
-        let is_there = id.and_then(|id| self.canon.paid.get(&id)).map(|paid| paid.hash.to_string());
-        was.hash.as_ref().is_some_and(is_lost) || is_there != was.hash
+        let transfer = self.births.get(key).map(|birth| &birth.transfer);
+        let is_there = transfer.and_then(|transfer| self.canon.paid_in(transfer));
+        was.hash.as_ref().is_some_and(|hash| self.canon.is_lost(hash)) || is_there != was.hash
     }
 
     /// S5: an end that is recorded is the chain's.
-    fn ended(&mut self, world: &World, key: &PaymentKey, now: &Shadow) {
-        let Some(Birth { transfer: t, .. }) = self.births.get(key).cloned() else { return };
-        let id = (t.from, t.nonce);
-        let is_it = |paid: &crate::canon::Paid| paid.to == t.to && paid.value == t.value;
+    fn ended(&mut self, world: &World<S>, key: &PaymentKey, now: &Shadow) {
+        let Some(Birth { transfer, .. }) = self.births.get(key).cloned() else { return };
         if now.state == JournalState::Settled {
             let hash = now.hash.clone().unwrap_or_default();
-            let was_paid = self
-                .canon
-                .ever
-                .get(&id)
-                .is_some_and(|all| all.iter().any(|paid| is_it(paid) && paid.hash.to_string() == hash));
             self.settled.insert((key.clone(), hash.clone()));
-            if !was_paid {
+            if !self.canon.had(&transfer, &hash) {
                 self.breaks(world, "S5", format!("{key} is settled in {hash}, which does not pay it"));
             }
         }
-        if now.state == JournalState::Failed && self.canon.paid.get(&id).is_some_and(is_it) {
+        if now.state == JournalState::Failed && self.canon.has(&transfer) {
             self.breaks(world, "S5", format!("{key} has failed, though it is paid"));
         }
-    }
-
-    /// A transaction was recorded.
-    fn signed(&mut self, world: &World, tables: &Tables, at: usize) {
-        let (before, tx) = (&tables.txs[..at], &tables.txs[at]);
-        let (signer, nonce) = (tx.signed.signer.clone(), tx.signed.nonce);
-        world.trace.note(&format!("   {} is nonce {nonce} of {signer}", tx.signed.hash));
-        self.in_order(world, before, tx);
-        for key in &tx.members {
-            let alive = before.iter().find(|other| {
-                let account: Address = serde_json::from_value(other.signed.signer.clone().into()).unwrap();
-                let is_other = other.signed.nonce != nonce || other.signed.signer != signer;
-                let spent = self.canon.nonces.get(&account).copied().unwrap_or(0) > other.signed.nonce;
-                other.members.contains(key) && is_other && !spent
-            });
-            if let Some(other) = alive {
-                let text = format!(
-                    "{key} is signed for under nonce {nonce}, while {:?} may be mined",
-                    other.signed.nonce
-                );
-                self.breaks(world, "S3", text);
-            }
-        }
-        self.within_budget(world, tables, tx);
-    }
-
-    /// S8: nonces come in order, and belong to one intent.
-    fn in_order(&mut self, world: &World, before: &[Tx], tx: &Tx) {
-        let theirs = || before.iter().filter(|other| other.signed.signer == tx.signed.signer);
-        let next = theirs().map(|other| other.signed.nonce + 1).max();
-        let account: Address = serde_json::from_value(tx.signed.signer.clone().into()).unwrap();
-        let next = next.unwrap_or_else(|| world.land.nonce(account));
-        if tx.signed.nonce > next {
-            let text = format!("nonce {} of {account} was given out, {next} was the next", tx.signed.nonce);
-            self.breaks(world, "S8", text);
-        }
-        let first = theirs().find(|other| other.signed.nonce == tx.signed.nonce);
-        if first.is_some_and(|first| tx.members.iter().any(|key| !first.members.contains(key))) {
-            let text = format!("nonce {} of {account} has two intents", tx.signed.nonce);
-            self.breaks(world, "S8", text);
+        if let Some((rule, text)) = S::end(world, self, &transfer, now) {
+            self.breaks(world, rule, text);
         }
     }
 
-    /// S11: all that is bid together is within the day's budget.
-    fn within_budget(&mut self, world: &World, tables: &Tables, tx: &Tx) {
-        let mut nonces: std::collections::BTreeMap<(&str, u64), (u64, Option<u64>)> =
-            std::collections::BTreeMap::new();
-        for other in &tables.txs {
-            let place = nonces.entry((&other.signed.signer, other.signed.nonce)).or_default();
-            place.0 = place.0.max(other.bid);
-            place.1 = place.1.or(other.mined.map(|(_, fee)| fee));
-        }
-        let same =
-            |other: &&Tx| other.signed.signer == tx.signed.signer && other.signed.nonce == tx.signed.nonce;
-        let before = tables.txs.iter().take_while(|other| other.signed.hash != tx.signed.hash);
-        if before.filter(same).any(|other| other.bid >= tx.bid) {
-            // It takes another's place and can't cost more; a reorg may have brought back more bids than the day has.
-            return;
-        }
-        let all: u64 = nonces.values().map(|(bid, fee)| fee.unwrap_or(*bid)).sum();
-        if all.saturating_sub(tx.bid) >= self.limits.gas_gwei {
-            let text =
-                format!("{} was signed when {all} gwei of {} were bid", tx.signed.hash, self.limits.gas_gwei);
-            self.breaks(world, "S11", text);
+    /// S3, S8, S11: a transaction was recorded.
+    fn signed(&mut self, world: &World<S>, tables: &Tables, at: usize) {
+        let SignedTransaction { signer, nonce, hash, .. } = &tables.txs[at].signed;
+        world.trace.note(&format!("   {hash} is nonce {nonce} of {signer}"));
+        for (rule, text) in S::signed(world, self, tables, at) {
+            self.breaks(world, rule, text);
         }
     }
 }

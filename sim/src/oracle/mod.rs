@@ -7,12 +7,10 @@ mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, B256, U256, keccak256};
-use tollway_evm::abi::TransferWithAuthorization;
 use tollway_ledger::JournalState;
 use tollway_protocol::bind::PaymentKey;
 
-use crate::canon::{Canon, Id};
+use crate::side::{Canon as _, Side};
 use crate::world::World;
 
 pub use answers::Call;
@@ -29,49 +27,52 @@ pub struct Violation {
 
 /// What the run's facilitators may do.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct Limits<A> {
     /// The accounts that they send from.
-    pub signers: Vec<Address>,
-    /// The most that may be bid in a day, in gwei.
-    pub gas_gwei: u64,
+    pub signers: Vec<A>,
+    /// The most that may be bid in a day, in gwei or lamports.
+    pub budget: u64,
     /// Reverts of a payer until it is refused.
     pub reverts: u64,
 }
 
 /// How a settlement was when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Shadow {
-    state: JournalState,
-    hash: Option<String>,
-    is_final: bool,
+pub struct Shadow {
+    /// How far it was.
+    pub state: JournalState,
+    /// The transaction that it ended in.
+    pub hash: Option<String>,
+    /// Whether it was to stay so.
+    pub is_final: bool,
 }
 
 /// When a payment was taken, by whom, and what it says.
 #[derive(Debug, Clone)]
-pub(crate) struct Birth {
+pub(crate) struct Birth<T> {
     pub(crate) millis: u64,
     pub(crate) replica: usize,
     /// How many calls for it were open then: of one alone it is known that it was the cause.
     pub(crate) calls: i64,
-    pub(crate) transfer: TransferWithAuthorization,
+    pub(crate) transfer: T,
 }
 
 /// What was seen so far.
-#[derive(Debug)]
-pub struct Oracle {
+pub struct Oracle<S: Side> {
     /// The first rule that was broken.
     pub broken: Option<Violation>,
     /// What the chain has.
-    pub canon: Canon,
-    limits: Limits,
+    pub canon: S::Canon,
+    /// What may be done.
+    pub limits: Limits<S::Account>,
+    /// What the chain's own rules remember.
+    pub notes: S::Notes,
     rows: BTreeMap<PaymentKey, Shadow>,
     txs: usize,
-    births: BTreeMap<PaymentKey, Birth>,
+    pub(crate) births: BTreeMap<PaymentKey, Birth<S::Transfer>>,
     settled: BTreeSet<(PaymentKey, String)>,
     /// When an answer first named a payment's transaction, and whose answer that was.
     named: BTreeMap<PaymentKey, (u64, usize)>,
-    /// What each transfer was delivered for.
-    delivered: BTreeMap<(Id, B256), (Address, U256)>,
     only_verified: BTreeSet<PaymentKey>,
     /// When each payment was first asked to be settled, and how often it was.
     asked: BTreeMap<PaymentKey, (u64, u64)>,
@@ -81,20 +82,20 @@ pub struct Oracle {
     reverts: BTreeMap<String, Vec<u64>>,
 }
 
-impl Oracle {
+impl<S: Side> Oracle<S> {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits<S::Account>) -> Self {
         Self {
             broken: None,
-            canon: Canon::default(),
+            canon: S::Canon::default(),
             limits,
+            notes: S::Notes::default(),
             rows: BTreeMap::new(),
             txs: 0,
             births: BTreeMap::new(),
             settled: BTreeSet::new(),
             named: BTreeMap::new(),
-            delivered: BTreeMap::new(),
             only_verified: BTreeSet::new(),
             asked: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -103,7 +104,7 @@ impl Oracle {
     }
 
     /// Says that a rule is broken; the first one counts.
-    pub fn breaks(&mut self, world: &World, rule: &'static str, text: String) {
+    pub fn breaks(&mut self, world: &World<S>, rule: &'static str, text: String) {
         if self.broken.is_none() {
             world.trace.note(&format!("BROKEN {rule}: {text}"));
             self.broken = Some(Violation { rule, text });
@@ -124,8 +125,7 @@ impl Oracle {
     }
 
     /// S9: a transaction leaves a replica; it has to be in the store.
-    pub fn left(&mut self, world: &World, replica: usize, raw: &[u8]) {
-        let hash = keccak256(raw).to_string();
+    pub fn left(&mut self, world: &World<S>, replica: usize, hash: &str, raw: &[u8]) {
         world.trace.note(&format!("r{replica} sends {hash}"));
         let is_stored =
             world.tables.lock().txs.iter().any(|tx| tx.signed.hash == hash && tx.signed.raw == raw);
@@ -135,33 +135,14 @@ impl Oracle {
     }
 
     /// After each step and each block.
-    pub fn looks(&mut self, world: &World) {
+    pub fn looks(&mut self, world: &World<S>) {
         self.canon.follow(&world.land);
-        if let Some((payer, nonce)) = self.canon.twice {
-            self.breaks(world, "S3", format!("{payer}'s payment {nonce} was made twice"));
+        if let Some(payment) = self.canon.twice() {
+            self.breaks(world, "S3", format!("{payment} was made twice"));
         }
-        self.conserves(world);
-    }
-
-    /// S11: what our accounts paid out for gas is what the store knows of.
-    fn conserves(&mut self, world: &World) {
-        let tables = world.tables.lock();
-        let mut unknown = None;
-        for signer in self.limits.signers.clone() {
-            for sent in self.canon.of(signer) {
-                let hash = sent.hash.to_string();
-                let Some(tx) = tables.txs.iter().find(|tx| tx.signed.hash == hash) else {
-                    unknown = Some(format!("{signer} sent {hash}, which no row tells of"));
-                    continue;
-                };
-                if sent.fee > U256::from(tx.bid) * U256::from(1_000_000_000u64) {
-                    unknown = Some(format!("{hash} cost {} wei, {} gwei were bid", sent.fee, tx.bid));
-                }
-            }
-        }
-        drop(tables);
-        if let Some(text) = unknown {
-            self.breaks(world, "S11", text);
+        let unknown = S::conserves(world, self, &world.tables.lock());
+        if let Some((rule, text)) = unknown {
+            self.breaks(world, rule, text);
         }
     }
 }

@@ -8,29 +8,31 @@ use async_trait::async_trait;
 use tollway_ledger::{
     Attempt, Batch, Ending, Filter, Journal, Lease, LedgerError, Mined, Prepared, Record, Signing,
 };
-use tollway_protocol::Network;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
+use tollway_protocol::{IdempotencyKey, Network};
 
 use super::Process;
 use crate::life::{Life, Pulse};
+use crate::replica::takes_turns;
+use crate::side::Side;
 use crate::world::World;
 
 /// Milliseconds that a call may take in fair weather.
 const SLOW: u64 = 100;
 
 /// A replica's way to the store.
-pub struct Disk {
-    world: Arc<World>,
+pub struct Disk<S: Side> {
+    world: Arc<World<S>>,
     replica: usize,
     process: Process,
     pulse: Pulse,
 }
 
-impl Disk {
+impl<S: Side> Disk<S> {
     /// Opens the store as a new process.
     #[must_use]
-    pub fn open(world: Arc<World>, replica: usize, pulse: Pulse) -> Self {
+    pub fn open(world: Arc<World<S>>, replica: usize, pulse: Pulse) -> Self {
         let clock = world.clone();
         let process = Process::open(world.tables.clone(), Arc::new(move || clock.millis()));
         Self { world, replica, process, pulse }
@@ -80,7 +82,7 @@ impl Disk {
 }
 
 #[async_trait]
-impl Journal for Disk {
+impl<S: Side> Journal for Disk<S> {
     async fn prepare(
         &self,
         payments: &[Verified],
@@ -108,8 +110,13 @@ impl Journal for Disk {
         self.call("finish", self.process.finish(network, mined, endings, now)).await
     }
 
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        self.call("tell", self.process.tell(key)).await
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError> {
+        self.call("never_mined", self.process.never_mined(network, hashes)).await
+    }
+
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        takes_turns().await;
+        self.call("tell", self.process.tell(key, asker)).await
     }
 
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use tollway_ledger::{
     Attempt, Batch, Ending, Filter, Journal, Lease, LedgerError, Mined, Prepared, Record, Signing,
 };
-use tollway_protocol::Network;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
+use tollway_protocol::{IdempotencyKey, Network};
 
 use super::tables::{Me, Tables};
 
@@ -73,8 +73,13 @@ impl Journal for Process {
         Ok(self.tables.lock().finish(network, mined, endings, now))
     }
 
-    async fn tell(&self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        self.tables.lock().tell(key)
+    async fn never_mined(&self, network: &Network, hashes: &[String]) -> Result<(), LedgerError> {
+        self.tables.lock().never_mined(network, hashes);
+        Ok(())
+    }
+
+    async fn tell(&self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        self.tables.lock().tell(key, asker)
     }
 
     async fn reopen(&self, keys: &[PaymentKey]) -> Result<(), LedgerError> {

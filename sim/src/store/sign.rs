@@ -109,11 +109,12 @@ impl Tables {
         }
         let under: Vec<&Tx> =
             self.under(network, &signed.signer, signed.nonce).map(|at| &self.txs[at]).collect();
+        let is_guarded =
+            !tollway_evm::bug::on("s8-nonce-from-chain") && !tollway_svm::bug::on("s8-one-number");
         if under.iter().any(|tx| tx.mined.is_some()) {
             return Err(conflict(&signed.hash, "of a nonce that is spent", "not spent"));
         }
         let is_strange = |key: &&PaymentKey| under.first().is_some_and(|first| !first.members.contains(key));
-        let is_guarded = !tollway_evm::bug::on("s8-nonce-from-chain");
         if is_guarded && (all.iter().any(is_strange) || (!under.is_empty() && !batch.new.is_empty())) {
             return Err(conflict(&signed.hash, "of a nonce of other payments", "of an unused nonce"));
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollway_ledger::{Ending, Holder, JournalState, LedgerError, Mined, Prepared, Record, SignedTransaction};
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::bind::{PaymentKey, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::{Code, Network};
@@ -52,6 +53,8 @@ pub struct Row {
     pub ended: Option<UnixTime>,
     /// Whether somebody was told that it is settled.
     pub told: bool,
+    /// The key of whoever is told.
+    pub asker: Option<IdempotencyKey>,
     /// What it claims besides its key.
     pub claim: Option<String>,
 }
@@ -210,7 +213,8 @@ impl Tables {
             message: None,
             created: now,
             ended: None,
-            told: false,
+            told: payment.idempotency_key().is_some(),
+            asker: payment.idempotency_key().cloned(),
             claim: None,
         };
         self.rows.insert(payment.key().clone(), row);
@@ -297,12 +301,27 @@ impl Tables {
         Ok(())
     }
 
-    /// See [`tollway_ledger::Journal::tell`].
-    pub fn tell(&mut self, key: &PaymentKey) -> Result<bool, LedgerError> {
-        match self.rows.get_mut(key).filter(|row| row.state == JournalState::Settled) {
-            Some(row) => Ok(!std::mem::replace(&mut row.told, true)),
-            None => Err(conflict(key, "something else", "settled")),
+    /// See [`tollway_ledger::Journal::never_mined`].
+    pub fn never_mined(&mut self, network: &Network, hashes: &[String]) {
+        let is_dead =
+            |tx: &Tx| tx.network == *network && hashes.contains(&tx.signed.hash) && tx.mined.is_none();
+        for tx in self.txs.iter_mut().filter(|tx| is_dead(tx)) {
+            tx.counted = 0;
         }
+    }
+
+    /// See [`tollway_ledger::Journal::tell`].
+    pub fn tell(&mut self, key: &PaymentKey, asker: Option<&IdempotencyKey>) -> Result<bool, LedgerError> {
+        let Some(row) = self.rows.get_mut(key).filter(|row| row.state == JournalState::Settled) else {
+            return Err(conflict(key, "something else", "settled"));
+        };
+        if row.asker.is_none() && !row.told {
+            row.asker = asker.cloned();
+        } else if asker.is_none() || row.asker.as_ref() != asker {
+            return Ok(false);
+        }
+        row.told = true;
+        Ok(true)
     }
 
     /// See [`tollway_ledger::Journal::reopen`].

@@ -6,12 +6,14 @@ use alloy_primitives::{Address, B256, U64, U256};
 use alloy_sol_types::SolEvent as _;
 use serde::Deserialize;
 use serde_json::json;
-use tollway_evm::abi::Eip3009;
+use tollway_evm::abi::{Eip3009, TransferWithAuthorization};
 
-use crate::land::Land;
+use super::land::Land;
+use super::{Evm, rules::is_it};
+use crate::side;
 
 /// Payer and nonce of an authorization.
-pub type Id = (Address, B256);
+pub(super) type Id = (Address, B256);
 
 /// A payment that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,32 +76,10 @@ pub struct Canon {
     /// Each account's highest nonce so far, those that a reorg took back included.
     pub nonces: BTreeMap<Address, u64>,
     counts: BTreeMap<Address, u64>,
-    /// A payment that the chain has twice.
-    pub twice: Option<Id>,
+    twice: Option<Id>,
 }
 
 impl Canon {
-    /// Catches up with the chain.
-    pub fn follow(&mut self, land: &Land) {
-        let head = land.chain.block_number();
-        let hash_at = |number: u64| -> B256 {
-            let block = land.ask("eth_getBlockByNumber", &json!([U64::from(number), false]));
-            serde_json::from_value(block["hash"].clone()).unwrap()
-        };
-        while let Some(last) = self.blocks.last() {
-            let number = self.blocks.len() as u64 - 1;
-            if number <= head && hash_at(number) == last.hash {
-                break;
-            }
-            self.undo();
-        }
-        for number in self.blocks.len() as u64..=head {
-            let receipts = land.ask("eth_getBlockReceipts", &json!([U64::from(number)]));
-            let receipts: Vec<Receipt> = serde_json::from_value(receipts).unwrap();
-            self.add(hash_at(number), &receipts, land.deployment.usdc);
-        }
-    }
-
     fn undo(&mut self) {
         let Some(block) = self.blocks.pop() else { return };
         for paid in block.paid {
@@ -154,15 +134,58 @@ impl Canon {
     pub fn of(&self, sender: Address) -> impl Iterator<Item = &Sent> {
         self.blocks.iter().flat_map(|block| &block.sent).filter(move |sent| sent.sender == sender)
     }
+}
 
-    /// The transactions that cancelled an authorization, at any time.
-    pub fn cancelled_in(&self, id: Id) -> impl Iterator<Item = &B256> {
-        self.cancelled.get(&id).into_iter().flatten()
+impl side::Canon<Evm> for Canon {
+    fn follow(&mut self, land: &Land) {
+        let head = land.chain.block_number();
+        let hash_at = |number: u64| -> B256 {
+            let block = land.ask("eth_getBlockByNumber", &json!([U64::from(number), false]));
+            serde_json::from_value(block["hash"].clone()).unwrap()
+        };
+        while let Some(last) = self.blocks.last() {
+            let number = self.blocks.len() as u64 - 1;
+            if number <= head && hash_at(number) == last.hash {
+                break;
+            }
+            self.undo();
+        }
+        for number in self.blocks.len() as u64..=head {
+            let receipts = land.ask("eth_getBlockReceipts", &json!([U64::from(number)]));
+            let receipts: Vec<Receipt> = serde_json::from_value(receipts).unwrap();
+            self.add(hash_at(number), &receipts, land.deployment.usdc);
+        }
     }
 
-    /// The digest of the newest block.
-    #[must_use]
-    pub fn head(&self) -> B256 {
-        self.blocks.last().map(|block| block.hash).unwrap_or_default()
+    fn twice(&self) -> Option<String> {
+        self.twice.map(|(payer, nonce)| format!("{payer}'s payment {nonce}"))
+    }
+
+    fn head(&self) -> String {
+        self.blocks.last().map(|block| block.hash).unwrap_or_default().to_string()
+    }
+
+    fn is_lost(&self, hash: &str) -> bool {
+        self.lost.iter().any(|lost| lost.to_string() == hash)
+    }
+
+    fn paid_in(&self, t: &TransferWithAuthorization) -> Option<String> {
+        self.paid.get(&(t.from, t.nonce)).map(|paid| paid.hash.to_string())
+    }
+
+    fn has(&self, t: &TransferWithAuthorization) -> bool {
+        self.paid.get(&(t.from, t.nonce)).is_some_and(|paid| is_it(paid, t))
+    }
+
+    fn had(&self, t: &TransferWithAuthorization, hash: &str) -> bool {
+        let all = self.ever.get(&(t.from, t.nonce)).into_iter().flatten();
+        all.filter(|paid| is_it(paid, t)).any(|paid| paid.hash.to_string() == hash)
+    }
+
+    fn is_about(&self, t: &TransferWithAuthorization, hash: &str) -> bool {
+        let id = (t.from, t.nonce);
+        let paid = self.ever.get(&id).into_iter().flatten().map(|paid| &paid.hash);
+        let cancelled = self.cancelled.get(&id).into_iter().flatten();
+        paid.chain(cancelled).any(|at| at.to_string() == hash)
     }
 }

@@ -8,8 +8,10 @@ use tollway_devnet::evm::{Chain, Deployment, Genesis, Mining};
 use tollway_evm::abi::Eip3009;
 use tollway_evm::exact::Domain;
 
-use crate::purse::{Purse, Wish};
-use crate::world::{CHAIN_ID, START};
+use super::{CHAIN_ID, Evm};
+use crate::evm::purse::Purse;
+use crate::wish::Wish;
+use crate::world::START;
 
 sol! {
     struct CancelAuthorization { address authorizer; bytes32 nonce; }
@@ -71,7 +73,7 @@ impl Land {
     }
 
     /// Submits a payer's authorization, as anybody may.
-    pub fn front_run(&self, wish: &Wish) -> bool {
+    pub fn front_run(&self, wish: &Wish<Evm>) -> bool {
         let t = &wish.transfer;
         let call = Eip3009::transferWithAuthorization_0Call {
             from: t.from,
@@ -80,9 +82,9 @@ impl Land {
             validAfter: t.validAfter,
             validBefore: t.validBefore,
             nonce: t.nonce,
-            v: wish.signature[64],
-            r: B256::from_slice(&wish.signature[..32]),
-            s: B256::from_slice(&wish.signature[32..64]),
+            v: wish.signed[64],
+            r: B256::from_slice(&wish.signed[..32]),
+            s: B256::from_slice(&wish.signed[32..64]),
         };
         self.send(STRANGER, call.abi_encode())
     }

@@ -1,21 +1,18 @@
 //! Payers, and the payments that they sign.
 
 use alloy_primitives::{Address, B256, U256};
-use tollway_evm::ExactFacilitator;
 use tollway_evm::abi::TransferWithAuthorization;
 use tollway_evm::exact::{Authorization, Domain};
 use tollway_evm::keys::Key;
-use tollway_protocol::bind::{Bound, PaymentKey, Presented};
 use tollway_protocol::door::Amount;
 use tollway_protocol::json::Object;
-use tollway_protocol::scheme::FacilitatorScheme as _;
-use tollway_protocol::wire::{Payment, Version};
-use tollway_protocol::{Offer, Refusal, Secret};
+use tollway_protocol::{Offer, Secret};
 
-use crate::world::network;
+use super::{Evm, network};
+use crate::wish::Wish;
 
 /// Seconds for which a payment is good.
-pub const WINDOW: u64 = 60;
+pub(super) const WINDOW: u64 = 60;
 
 /// Two sellers; the second one is dearer.
 pub const SELLERS: [(Address, u64); 2] =
@@ -28,24 +25,9 @@ pub struct Purse {
     pub address: Address,
 }
 
-/// A payment that was signed.
-#[derive(Clone)]
-pub struct Wish {
-    /// What was signed.
-    pub transfer: TransferWithAuthorization,
-    /// By the payer.
-    pub signature: Vec<u8>,
-    /// What it is for.
-    pub offer: Offer,
-    /// Its key in every ledger.
-    pub key: PaymentKey,
-    /// Whether it is never to be settled.
-    pub only_verified: bool,
-}
-
 /// A key made from `seed`.
 #[must_use]
-pub fn key(seed: u8) -> Key {
+pub(super) fn key(seed: u8) -> Key {
     Key::from_bytes(&Secret::new([seed; 32])).unwrap()
 }
 
@@ -69,7 +51,7 @@ impl Purse {
 
     /// A payment to the seller at `place`, good from `now` on.
     #[must_use]
-    pub fn wish(&self, domain: Domain, usdc: Address, place: usize, now: u64, nonce: B256) -> Wish {
+    pub fn wish(&self, domain: Domain, usdc: Address, place: usize, now: u64, nonce: B256) -> Wish<Evm> {
         let (to, price) = SELLERS[place];
         let transfer = TransferWithAuthorization {
             from: self.address,
@@ -90,34 +72,6 @@ impl Purse {
             extra: Object::new().with("name", "USDC").with("version", "2"),
             unknown: Object::new(),
         };
-        // Filled in by `Wish::bound`, which every wish goes through before anybody hears of it.
-        let key = PaymentKey::stored(String::new());
-        Wish { transfer, signature, offer, key, only_verified: false }
-    }
-}
-
-impl Wish {
-    /// What a facilitator makes of it, whatever the time.
-    ///
-    /// # Errors
-    /// It refuses.
-    pub fn bound(&self, facilitator: &ExactFacilitator) -> Result<Bound, Refusal> {
-        let payment = Payment {
-            x402_version: Version,
-            resource: None,
-            accepted: self.offer.clone(),
-            payload: Authorization::payload(&self.transfer, &self.signature).unwrap(),
-            extensions: Object::new(),
-            unknown: Object::new(),
-        };
-        let presented = Presented::new(self.offer.clone(), payment)?;
-        let effects = facilitator.effects(&presented)?;
-        presented.bind(effects)
-    }
-
-    /// Payer and nonce: what makes it unique on the chain.
-    #[must_use]
-    pub fn id(&self) -> (Address, B256) {
-        (self.transfer.from, self.transfer.nonce)
+        Wish::new(transfer, signature, offer)
     }
 }
