@@ -305,7 +305,8 @@ async fn i03_a_name_that_can_not_be_one_is_refused_where_names_matter() {
     };
     let (uuid, long) = ("8e03978e-40d5-43dd-bc93-6894a57f9324", "k".repeat(257));
     let solana = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
-    let bad = [&["short"][..], &["two words, not one key"], &[&long], &["\"8e03978e-40d5-43dd"], &[uuid, uuid]];
+    let bad =
+        [&["short"][..], &["two words, not one key"], &[&long], &["\"8e03978e-40d5-43dd"], &[uuid, uuid]];
     for keys in bad {
         let answer = ask("/settle", solana, keys).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{keys:?}");
@@ -318,7 +319,10 @@ async fn i03_a_name_that_can_not_be_one_is_refused_where_names_matter() {
     // Of these nothing is said; Solana is not served here.
     for keys in [&[][..], &[uuid], &["\"8e03978e-40d5-43dd-bc93-6894a57f9324\""]] {
         let answer = ask("/settle", solana, keys).await;
-        assert_eq!((answer.status, &answer.json()["errorReason"]), (StatusCode::OK, &json!("invalid_network")));
+        assert_eq!(
+            (answer.status, &answer.json()["errorReason"]),
+            (StatusCode::OK, &json!("invalid_network"))
+        );
     }
 }
 

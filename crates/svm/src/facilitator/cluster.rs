@@ -164,6 +164,11 @@ fn trial(transaction: &[u8], source: &Address) -> (String, Value) {
     (STANDARD.encode(transaction), config)
 }
 
+/// The slot of the last block that nothing takes back any more, says a node.
+pub(super) async fn finalized(rpc: &Rpc, node: usize) -> Result<u64, RpcError> {
+    rpc.request_of(node, "getSlot", [json!({"commitment": "finalized"})]).await
+}
+
 /// The ids of the latest thousand transactions with this account that did not fail.
 pub(super) async fn succeeded(rpc: &Rpc, account: &Address) -> Result<Vec<String>, RpcError> {
     #[derive(Deserialize)]

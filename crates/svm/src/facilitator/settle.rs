@@ -106,18 +106,18 @@ impl Engine {
         let tried = match self.try_out(payment, decoded).await {
             Ok(tried) => tried,
             Err(refusal) => {
-                // A parallel request's may be the very transaction that stands against it.
+                let landed = self.landed_before(&begun, &refusal).await;
+                // A parallel request's may be the very transaction that stands against it. Looked for last.
                 if let Some(seat) = self.joined(payment).await? {
                     return Ok(seat);
                 }
-                return Err(match self.landed_before(&begun, &refusal).await {
-                    Some(transaction) => Outcome::NotSettled {
-                        refusal: payment
-                            .refuse(Reason::AlreadyUsed, "this transaction is on the chain already"),
-                        transaction: Some(transaction),
-                    },
-                    None => refused(refusal),
-                });
+                let refusal = match &landed {
+                    Some(_) => {
+                        payment.refuse(Reason::AlreadyUsed, "this transaction is on the chain already")
+                    }
+                    None => refusal,
+                };
+                return Err(Outcome::NotSettled { refusal, transaction: landed });
             }
         };
         if tried.is_there
