@@ -6,15 +6,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tollway_rpc::RpcError;
 
-use crate::facilitator::cluster::{self, Commitment, MOST_STATUSES, Statuses};
+use crate::facilitator::cluster::{self, Commitment, MOST_STATUSES, Status, Statuses};
 use crate::facilitator::engine::Engine;
 use crate::facilitator::landed::{Landed, Mark};
 use crate::facilitator::watch::Item;
 
 /// How many slots after a transaction's own a node may have to look it up in its history.
 const OLD: u64 = 150;
-/// How many nodes have to say the same.
-const ENOUGH: u32 = 2;
 
 impl Engine {
     /// Whether one node's word is not enough for the payment.
@@ -42,37 +40,34 @@ impl Engine {
         });
     }
 
-    /// Those of which two nodes say the same: the first two that do.
+    /// Those of which two nodes say the same: as those two say it, whatever a third one says.
     async fn agreed(&self, dear: Vec<Landed>) -> Vec<Landed> {
         let marks: Vec<Option<Mark<'_>>> = dear.iter().map(Landed::mark).collect();
         let mut asked: FuturesUnordered<_> =
             (0..self.cluster.rpc.nodes()).map(|node| self.seen_by(node, &marks)).collect();
-        let mut agree = vec![0u32; marks.len()];
+        let mut votes: Vec<Votes> = dear.iter().map(|_| Votes::default()).collect();
         while let Some(seen) = asked.next().await {
-            for (agree, seen) in agree.iter_mut().zip(seen) {
-                *agree = agree.saturating_add(u32::from(seen));
+            for (votes, status) in votes.iter_mut().zip(seen) {
+                votes.count(status);
             }
-            if agree.iter().all(|agree| *agree >= ENOUGH) {
+            if votes.iter().all(|votes| votes.agreed.is_some()) {
                 break;
             }
         }
         drop(asked);
-        for (mark, _) in marks.iter().zip(&agree).filter(|(_, agree)| **agree < ENOUGH) {
+        for (mark, _) in marks.iter().zip(&votes).filter(|(_, votes)| votes.agreed.is_none()) {
             let transaction = mark.as_ref().map(|mark| mark.hash);
             tracing::warn!(transaction, "the nodes don't agree on it yet");
         }
-        dear.into_iter().zip(agree).filter(|(_, agree)| *agree >= ENOUGH).map(|(landed, _)| landed).collect()
+        drop(marks);
+        dear.into_iter().zip(votes).filter_map(|(landed, votes)| landed.shown_by(&votes.agreed?)).collect()
     }
 
-    /// Of each mark, whether a node sees it.
-    async fn seen_by(&self, node: usize, marks: &[Option<Mark<'_>>]) -> Vec<bool> {
+    /// What a node says of each that it is sure enough of.
+    async fn seen_by(&self, node: usize, marks: &[Option<Mark<'_>>]) -> Vec<Option<Status>> {
         let Ok(found) = self.statuses_of(node, marks).await else { return Vec::new() };
         let least = self.cluster.config.commitment.max(Commitment::Confirmed);
-        let is_seen = |(mark, status): (&Option<Mark<'_>>, _)| match (mark, status) {
-            (Some(mark), Some(status)) => mark.is_of(&status) && status.commitment() >= least,
-            _ => false,
-        };
-        marks.iter().zip(found.all).map(is_seen).collect()
+        found.all.into_iter().map(|status| status.filter(|status| status.commitment() >= least)).collect()
     }
 
     async fn statuses_of(&self, node: usize, marks: &[Option<Mark<'_>>]) -> Result<Statuses, RpcError> {
@@ -87,5 +82,24 @@ impl Engine {
         }
         // It may keep no history.
         Ok(cluster::statuses_at(rpc, node, &hashes, true).await.unwrap_or(found))
+    }
+}
+
+/// What nodes say of one transaction, until two say the same.
+#[derive(Default)]
+struct Votes {
+    one: Vec<Status>,
+    agreed: Option<Status>,
+}
+
+impl Votes {
+    fn count(&mut self, status: Option<Status>) {
+        let Some(status) = status.filter(|_| self.agreed.is_none()) else { return };
+        let is_same = |other: &Status| other.slot == status.slot && other.err == status.err;
+        if self.one.iter().any(is_same) {
+            self.agreed = Some(status);
+        } else {
+            self.one.push(status);
+        }
     }
 }

@@ -33,23 +33,36 @@ struct Old {
 }
 
 impl Engine {
-    /// Ends those of the absent that are proven dead; `slot` is the one that the nodes are at.
-    pub(super) async fn bury(self: &Arc<Self>, absent: &[PaymentKey], slot: u64) {
-        for (blockhash, old) in self.old(absent, slot) {
-            for part in old.chunks(MOST_STATUSES) {
-                self.bury_some(&blockhash, part).await;
-            }
+    /// Ends those of the absent, in time, that are proven dead; `slot` is the one that the nodes are at. It is in a task of
+    /// its own: nodes that hang keep nobody from looking.
+    pub(super) fn bury(self: &Arc<Self>, absent: &[PaymentKey], slot: u64) {
+        // One round at a time.
+        let Ok(round) = self.burying.clone().try_lock_owned() else { return };
+        let old = self.old(absent, slot);
+        if old.is_empty() {
+            return;
         }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            for (blockhash, old) in old {
+                for part in old.chunks(MOST_STATUSES) {
+                    engine.bury_some(&blockhash, part).await;
+                }
+            }
+            drop(round);
+        });
     }
 
     /// Those that may be dead, by their blockhashes; first those that were not asked about for longest.
     fn old(&self, absent: &[PaymentKey], slot: u64) -> BTreeMap<String, Vec<Old>> {
         let young = if crate::bug::on("s5-absent-is-dead") { 0 } else { YOUNG };
+        let (now, pause) = (Instant::now(), self.cluster.config.resend);
+        let rests = |asked: Option<Instant>| asked.is_some_and(|asked| now.duration_since(asked) < pause);
         let mut items = self.items.lock();
         let mut candidates: Vec<_> = absent
             .iter()
             .filter_map(|key| items.get(key))
-            .filter(|item| slot > item.known.saturating_add(young))
+            .filter(|item| slot > item.known.saturating_add(young) && !rests(item.asked))
             .map(|item| (item.asked, item.key.clone()))
             .collect();
         candidates.sort_by_key(|(asked, _)| *asked);
@@ -57,7 +70,7 @@ impl Engine {
         for (_, key) in candidates {
             let Some(item) = items.get_mut(&key) else { continue };
             if old.len() < MOST || old.contains_key(&item.blockhash) {
-                item.asked = Some(Instant::now());
+                item.asked = Some(now);
                 let hash = item.transaction.hash.clone();
                 let one = Old { key, hash, known: item.known, is_dear: self.is_dear(item) };
                 old.entry(item.blockhash.clone()).or_default().push(one);
@@ -98,9 +111,9 @@ impl Engine {
     async fn proven_by_all(&self, blockhash: &str, old: &[Old]) -> Vec<Landed> {
         let rpc = &self.cluster.rpc;
         let hashes: Vec<&str> = old.iter().map(|one| one.hash.as_str()).collect();
+        let looks = (0..rpc.nodes()).map(|node| cluster::last_look(rpc, Some(node), blockhash, &hashes));
         let mut left: Vec<Option<Landed>> = Vec::new();
-        for node in 0..rpc.nodes() {
-            let look = cluster::last_look(rpc, Some(node), blockhash, &hashes).await;
+        for (node, look) in futures_util::future::join_all(looks).await.into_iter().enumerate() {
             let judged = old
                 .iter()
                 .enumerate()

@@ -25,6 +25,9 @@ use crate::payload::SvmPayment;
 /// For how long a fee payer is the one that is offered. Some sellers ask for it twice, for the offer and for the payment.
 const TURN_SECONDS: u64 = 600;
 
+/// How many failed trials are looked into at a time: anyone can have one for nothing.
+const INQUIRIES: usize = 4;
+
 /// The settlement pipeline of one cluster.
 pub(super) struct Engine {
     pub(super) cluster: Cluster,
@@ -44,6 +47,10 @@ pub(super) struct Engine {
     pub(super) agreeing: Arc<tokio::sync::Mutex<()>>,
     /// Held while transactions are sent again.
     pub(super) urging: Arc<tokio::sync::Mutex<()>>,
+    /// Held while nodes are asked what is dead.
+    pub(super) burying: Arc<tokio::sync::Mutex<()>>,
+    /// How many failed trials may be looked into at a time.
+    pub(super) inquiries: tokio::sync::Semaphore,
     pub(super) is_watching: AtomicBool,
     pub(super) is_draining: AtomicBool,
 }
@@ -70,6 +77,8 @@ impl Engine {
             slot: Notify::new(),
             agreeing: Arc::default(),
             urging: Arc::default(),
+            burying: Arc::default(),
+            inquiries: tokio::sync::Semaphore::new(INQUIRIES),
             is_watching: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         }))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use solana_address::Address;
 use tokio::sync::{Notify, watch};
+use tollway_protocol::IdempotencyKey;
 use tollway_protocol::bind::PaymentKey;
 use tollway_protocol::scheme::Outcome;
 
@@ -17,6 +18,19 @@ pub(super) struct Progress {
     pub(super) hash: Option<String>,
     /// How it ended.
     pub(super) outcome: Option<Outcome>,
+    /// Whose it is besides: who began it may be about to be told in another process, or was by a ledger that is lost.
+    pub(super) others: Others,
+}
+
+/// Who else may be told of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Others {
+    #[default]
+    Nobody,
+    /// Another process has begun it.
+    Process,
+    /// It was on the chain before it was recorded here.
+    LostLedger,
 }
 
 /// All of them.
@@ -54,6 +68,8 @@ pub(super) struct Seat {
     began: Result<Arc<()>, Weak<()>>,
     /// Whether someone may wait for it in another process, with nothing to be known by.
     pub(super) is_shared: bool,
+    /// By what its pilot is known besides its own key.
+    pub(super) key: Option<IdempotencyKey>,
 }
 
 /// One of them, as its pilot holds it; it is over when this is dropped.
@@ -97,7 +113,7 @@ impl Flights {
         let began = Arc::new(());
         open.insert(key.clone(), Open { progress: progress.clone(), began: Arc::downgrade(&began), load });
         let flight = Flight { flights: self.clone(), key: key.clone(), progress: sender };
-        Boarding::Pilot(flight, Seat { progress, began: Ok(began), is_shared: false })
+        Boarding::Pilot(flight, Seat { progress, began: Ok(began), is_shared: false, key: None })
     }
 
     pub(super) fn find(&self, key: &PaymentKey) -> Option<Seat> {
@@ -118,14 +134,14 @@ impl Flights {
 
 impl Open {
     fn seat(&self) -> Seat {
-        Seat { progress: self.progress.clone(), began: Err(self.began.clone()), is_shared: false }
+        Seat { progress: self.progress.clone(), began: Err(self.began.clone()), is_shared: false, key: None }
     }
 }
 
 impl Seat {
     /// A seat with nobody before it in this process.
     pub(super) fn alone(progress: watch::Receiver<Progress>, is_shared: bool) -> Self {
-        Self { progress, began: Err(Weak::new()), is_shared }
+        Self { progress, began: Err(Weak::new()), is_shared, key: None }
     }
 
     /// Whether someone else began the settlement and still waits for it.
@@ -138,6 +154,11 @@ impl Flight {
     /// The transaction is recorded.
     pub(super) fn signed(&self, hash: &str) {
         self.progress.send_modify(|progress| progress.hash = Some(hash.to_owned()));
+    }
+
+    /// Somebody else may be told of it.
+    pub(super) fn shared_with(&self, others: Others) {
+        self.progress.send_modify(|progress| progress.others = others);
     }
 
     /// It ended so.

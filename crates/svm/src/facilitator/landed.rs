@@ -6,17 +6,10 @@ use tollway_protocol::{Dialect, Reason};
 
 use crate::facilitator::cluster::Status;
 
-/// Where a transaction landed, and how.
+/// Where a transaction landed, says a node.
 pub(super) struct Mark<'a> {
     pub(super) hash: &'a str,
     pub(super) block: u64,
-    is_paid: bool,
-}
-
-impl Mark<'_> {
-    pub(super) fn is_of(&self, status: &Status) -> bool {
-        status.slot == self.block && status.err.is_null() == self.is_paid
-    }
 }
 
 /// How a transaction ended.
@@ -47,10 +40,16 @@ impl Landed {
         Self { is_dear, ..self }
     }
 
-    /// What every node has to show of it, if it is in a block.
+    /// The same transaction, as `status` tells of it.
+    pub(super) fn shown_by(self, status: &Status) -> Option<Self> {
+        let Mined { hash, fee_gwei, .. } = self.mined?;
+        Some(Self::mined(self.key, hash, fee_gwei, status))
+    }
+
+    /// Where it is, if it is in a block.
     pub(super) fn mark(&self) -> Option<Mark<'_>> {
         let mined = self.mined.as_ref()?;
-        Some(Mark { hash: &mined.hash, block: mined.block, is_paid: mined.reverted.is_empty() })
+        Some(Mark { hash: &mined.hash, block: mined.block })
     }
 
     pub(super) fn is_of(&self, key: &PaymentKey) -> bool {

@@ -10,11 +10,11 @@ use tollway_ledger::{Holder, JournalState, LedgerError, Record, SignedTransactio
 use tollway_protocol::bind::{Bound, Verified};
 use tollway_protocol::door::UnixTime;
 use tollway_protocol::scheme::Outcome;
-use tollway_protocol::{Reason, Refusal};
+use tollway_protocol::{IdempotencyKey, Reason, Refusal};
 
 use crate::facilitator::cluster;
 use crate::facilitator::engine::{self, Engine};
-use crate::facilitator::flight::{Boarding, Flight, Load, Progress, Seat};
+use crate::facilitator::flight::{Boarding, Flight, Load, Others, Progress, Seat};
 use crate::facilitator::sign::Taken;
 use crate::facilitator::trial::Tried;
 use crate::facilitator::watch::Item;
@@ -70,14 +70,16 @@ impl Engine {
         while seat.is_second() && Instant::now() < end {
             tokio::time::sleep(TURN).await;
         }
-        if seat.is_shared {
+        let others = seat.progress.borrow().others;
+        if seat.is_shared || others == Others::Process {
             tokio::time::sleep_until(end.min(Instant::now() + GRACE)).await;
         }
         // Nobody may be listening any more.
         if seat.is_second() || Instant::now() >= end {
             return pending(Some(transaction));
         }
-        match crate::bug::first(self.journal.tell(payment.key(), payment.idempotency_key()).await) {
+        let own = seat.key.as_ref().filter(|_| others != Others::LostLedger);
+        match crate::bug::first(self.journal.tell(payment.key(), own.or(payment.idempotency_key())).await) {
             Ok(true) => Outcome::Settled { transaction },
             Ok(false) => twice(transaction),
             Err(error) => {
@@ -126,9 +128,10 @@ impl Engine {
             return Ok(seat);
         }
         fault::point("settle.verified");
-        // Of what the chain has already, no key shows who began it.
-        let key = payment.idempotency_key().filter(|_| !tried.is_there);
-        let checked = payment.clone().keyed(key.cloned()).at(self.now()).map_err(refused)?;
+        // Of what the chain has already, no key shows who began it: it goes by one that nobody else has.
+        let own = tried.is_there.then(unknown_key).flatten();
+        let key = own.clone().or_else(|| payment.idempotency_key().cloned());
+        let checked = payment.clone().keyed(key).at(self.now()).map_err(refused)?;
         let transfer = &tried.payment.transfer;
         let load = Load { source: transfer.source, amount: transfer.amount, left: tried.left };
         match self.flights.board(payment.key(), load) {
@@ -142,7 +145,8 @@ impl Engine {
                 Reason::FacilitatorUnavailable,
                 "too many settlements are in progress: send it again later",
             ))),
-            Boarding::Pilot(flight, seat) => {
+            Boarding::Pilot(flight, mut seat) => {
+                seat.key = own;
                 let engine = self.clone();
                 tokio::spawn(async move { engine.fly(checked, tried, flight).await });
                 Ok(seat)
@@ -192,6 +196,7 @@ impl Engine {
         let told = |payment: &Bound, record: &Record| Progress {
             hash: record.hash.clone().filter(|_| !crate::bug::on("s6-forgets-the-hash")),
             outcome: ended(payment, record),
+            others: Others::Nobody,
         };
         let (sender, progress) = watch::channel(told(payment, record));
         let (engine, payment, record) = (self.clone(), payment.clone(), record.clone());
@@ -219,9 +224,13 @@ impl Engine {
             Ok(Taken::Ours(transaction)) => {
                 fault::point("settle.signed");
                 flight.signed(&transaction.hash);
-                let item = Item::new(bound.key().clone(), &transaction, Some((flight, bound)));
-                match item {
-                    Some(item) if tried.is_there => self.look_first(item).await,
+                let is_there = tried.is_there && self.has_landed(&transaction, tried.slot).await;
+                if is_there {
+                    tracing::warn!(payment = %bound.key(), "the chain has what this ledger has not: was it restored?");
+                    flight.shared_with(Others::LostLedger);
+                }
+                match Item::new(bound.key().clone(), &transaction, Some((flight, bound))) {
+                    Some(item) if is_there => self.put_on_the_way(item),
                     Some(item) => self.send_first(item).await,
                     None => {}
                 }
@@ -229,6 +238,9 @@ impl Engine {
             Ok(Taken::Theirs(record)) => {
                 if let Some(hash) = &record.hash {
                     flight.signed(hash);
+                }
+                if self.is_shared(&record) {
+                    flight.shared_with(Others::Process);
                 }
                 let mut progress = self.follow(&bound, &record);
                 let outcome = progress.wait_for(|progress| progress.outcome.is_some()).await;
@@ -240,18 +252,11 @@ impl Engine {
         }
     }
 
-    /// Follows what a node says the chain has already. Its id is asked for when it is recorded only: it is a signature that
-    /// a transaction needs to land.
-    async fn look_first(self: &Arc<Self>, mut item: Item) {
-        let found = cluster::statuses(&self.cluster.rpc, &[&item.transaction.hash], true).await;
-        let is_unknown = found.is_ok_and(|found| found.all.iter().all(Option::is_none));
-        if is_unknown {
-            // It isn't there: the node was wrong.
-            return self.send_first(item).await;
-        }
-        tracing::warn!(payment = %item.key, "the chain has what this ledger has not: was it restored?");
-        item.was_there = true;
-        self.put_on_the_way(item);
+    /// Whether a transaction that a node knows at `slot` is on the chain, unless one that is as far says otherwise. It is asked
+    /// for when it is recorded only: its id is a signature that it needs to land.
+    async fn has_landed(&self, transaction: &SignedTransaction, slot: u64) -> bool {
+        let found = cluster::statuses(&self.cluster.rpc, &[&transaction.hash], true).await;
+        found.map_or(true, |found| found.slot < slot || found.all.iter().any(Option::is_some))
     }
 
     /// Gives the nodes a transaction that is recorded. Whatever they answer, it may have left.
@@ -269,6 +274,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// A key that nobody else has.
+fn unknown_key() -> Option<IdempotencyKey> {
+    IdempotencyKey::read(&format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())).ok()
 }
 
 /// A finished record's outcome.

@@ -13,6 +13,8 @@ use crate::payload::SvmPayment;
 /// What a node says of a transaction that it knows.
 const PROCESSED: &str = "AlreadyProcessed";
 
+const DEAD: &str = "its blockhash is too old, or of another cluster: sign a new transaction";
+
 /// A payment that a node has tried with success, or that it knows.
 pub(super) struct Tried {
     pub(super) payment: SvmPayment,
@@ -71,12 +73,16 @@ impl Engine {
         if rpc.nodes() < 2 || !is(&first, NO_BLOCKHASH) {
             return Ok(first);
         }
-        for node in 0..rpc.nodes() {
-            if let Ok(other) = cluster::simulate_at(rpc, node, bytes, source).await
-                && !is(&other, NO_BLOCKHASH)
-            {
-                return Ok(other);
-            }
+        let Ok(_inquiry) = self.inquiries.try_acquire() else { return Ok(first) };
+        let others = (0..rpc.nodes()).map(|node| cluster::simulate_at(rpc, node, bytes, source));
+        let others = futures_util::future::join_all(others).await;
+        // One that is behind still takes what is dead.
+        let knows = |other: &InContext<Simulated>| {
+            other.slot() >= first.slot() && (other.value.err.is_none() || is(other, PROCESSED))
+        };
+        let known = others.into_iter().flatten().find(knows);
+        if let Some(known) = known {
+            return Ok(known);
         }
         Ok(first)
     }
@@ -101,8 +107,7 @@ fn judge(payment: &Bound, simulated: &Simulated) -> Result<(), Refusal> {
     let Some(error) = &simulated.err else { return Ok(()) };
     let refuse = |reason, message: String| Err(payment.refuse(reason, message));
     if error.as_str() == Some(NO_BLOCKHASH) {
-        let message = "its blockhash is too old, or of another cluster: sign a new transaction";
-        return refuse(Reason::SimulationFailed, message.to_owned());
+        return refuse(Reason::SimulationFailed, DEAD.to_owned());
     }
     if is_the_fee_payer_s(error) {
         let message = "the fee payer can't pay for transactions just now: send it again later";

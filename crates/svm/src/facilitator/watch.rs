@@ -46,8 +46,6 @@ pub(super) struct Item {
     sent: Option<Instant>,
     /// When it was asked about last whether it is dead.
     pub(super) asked: Option<Instant>,
-    /// It was on the chain before it was recorded here: a ledger that is lost may have told somebody of it.
-    pub(super) was_there: bool,
     flight: Option<(Flight, Bound)>,
 }
 
@@ -70,7 +68,6 @@ impl Item {
             known: lane::known(transaction.nonce),
             sent: None,
             asked: None,
-            was_there: false,
             flight,
         })
     }
@@ -188,7 +185,7 @@ impl Engine {
         absent.extend(self.record(landed).await);
         if !absent.is_empty() {
             self.urge(&absent);
-            self.bury(&absent, slot).await;
+            self.bury(&absent, slot);
         }
     }
 
@@ -234,18 +231,8 @@ impl Engine {
             Err(error) => return tracing::error!(%error, "endings can't be recorded yet"),
         };
         for ((key, ending), result) in endings.into_iter().zip(results) {
-            if matches!(ending, Ending::Settled { .. }) && self.was_there(&key) {
-                // Nobody is told that it is settled; who asks is told that it was.
-                if let Err(error) = self.journal.tell(&key, None).await {
-                    tracing::error!(payment = %key, %error, "it may be told twice: another ledger had it");
-                }
-            }
             self.ended(&key, ending, result);
         }
-    }
-
-    fn was_there(&self, key: &PaymentKey) -> bool {
-        self.items.lock().get(key).is_some_and(|item| item.was_there)
     }
 
     fn ended(&self, key: &PaymentKey, ending: Ending, result: Result<(), LedgerError>) {
