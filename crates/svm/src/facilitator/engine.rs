@@ -25,8 +25,8 @@ use crate::payload::SvmPayment;
 /// For how long a fee payer is the one that is offered. Some sellers ask for it twice, for the offer and for the payment.
 const TURN_SECONDS: u64 = 600;
 
-/// How many failed trials are looked into at a time: anyone can have one for nothing.
-const INQUIRIES: usize = 4;
+/// How many failed trials are looked into at a time, the others wait: anyone can have one for nothing.
+const INQUIRIES: usize = 16;
 
 /// The settlement pipeline of one cluster.
 pub(super) struct Engine {
@@ -49,7 +49,7 @@ pub(super) struct Engine {
     pub(super) urging: Arc<tokio::sync::Mutex<()>>,
     /// Held while nodes are asked what is dead.
     pub(super) burying: Arc<tokio::sync::Mutex<()>>,
-    /// How many failed trials may be looked into at a time.
+    /// Held while a failed trial is looked into.
     pub(super) inquiries: tokio::sync::Semaphore,
     pub(super) is_watching: AtomicBool,
     pub(super) is_draining: AtomicBool,

@@ -19,6 +19,7 @@ use crate::facilitator::sign::Taken;
 use crate::facilitator::trial::Tried;
 use crate::facilitator::watch::Item;
 use crate::layout::Limits;
+use crate::payload::SvmPayment;
 
 /// How often one who came second looks whether the first one was told.
 const TURN: Duration = Duration::from_millis(10);
@@ -107,20 +108,7 @@ impl Engine {
         self.not_suspended(payment).await?;
         let tried = match self.try_out(payment, decoded).await {
             Ok(tried) => tried,
-            Err(refusal) => {
-                let landed = self.landed_before(&begun, &refusal).await;
-                // A parallel request's may be the very transaction that stands against it. Looked for last.
-                if let Some(seat) = self.joined(payment).await? {
-                    return Ok(seat);
-                }
-                let refusal = match &landed {
-                    Some(_) => {
-                        payment.refuse(Reason::AlreadyUsed, "this transaction is on the chain already")
-                    }
-                    None => refusal,
-                };
-                return Err(Outcome::NotSettled { refusal, transaction: landed });
-            }
+            Err(refusal) => return self.tried_in_vain(payment, &begun, refusal).await,
         };
         if tried.is_there
             && let Some(seat) = self.joined(payment).await?
@@ -152,6 +140,23 @@ impl Engine {
                 Ok(seat)
             }
         }
+    }
+
+    /// What a payment that a node's trial stands against gets.
+    async fn tried_in_vain(
+        self: &Arc<Self>,
+        payment: &Bound,
+        decoded: &SvmPayment,
+        refusal: Refusal,
+    ) -> Result<Seat, Outcome> {
+        let landed = self.landed_before(decoded, &refusal).await;
+        // A parallel request's may be the very transaction that stands against it. Looked for last.
+        if let Some(seat) = self.joined(payment).await? {
+            return Ok(seat);
+        }
+        let message = "this transaction is on the chain already";
+        let used = landed.is_some().then(|| payment.refuse(Reason::AlreadyUsed, message));
+        Err(Outcome::NotSettled { refusal: used.unwrap_or(refusal), transaction: landed })
     }
 
     /// A seat in the payment's settlement, if there is one.

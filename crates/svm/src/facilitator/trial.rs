@@ -73,7 +73,8 @@ impl Engine {
         if rpc.nodes() < 2 || !is(&first, NO_BLOCKHASH) {
             return Ok(first);
         }
-        let Ok(_inquiry) = self.inquiries.try_acquire() else { return Ok(first) };
+        // In turn: without it a good payment would be refused.
+        let _inquiry = self.inquiries.acquire().await;
         let others = (0..rpc.nodes()).map(|node| cluster::simulate_at(rpc, node, bytes, source));
         let others = futures_util::future::join_all(others).await;
         // One that is behind still takes what is dead.
@@ -90,8 +91,8 @@ impl Engine {
     /// The transaction of a payment whose trial fails, where its payer's account shows that it has landed: a ledger that was
     /// lost may have told of it. Its id, which is a signature, is compared here and shown to nobody.
     pub(super) async fn landed_before(&self, decoded: &SvmPayment, refusal: &Refusal) -> Option<String> {
-        let lane =
-            self.lane(&decoded.transfer.fee_payer).filter(|_| refusal.reason == Reason::SimulationFailed)?;
+        let lane = self.lane(&decoded.transfer.fee_payer).filter(|_| refusal.message == DEAD)?;
+        let _inquiry = self.inquiries.acquire().await;
         let signature = Signature::from(lane.key.sign(decoded.transaction.message())).to_string();
         let known = cluster::succeeded(&self.cluster.rpc, &decoded.transfer.source).await.ok()?;
         known.contains(&signature).then_some(signature)
