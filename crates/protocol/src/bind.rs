@@ -45,7 +45,7 @@ pub const MAX_WINDOW_SLACK_SECONDS: u64 = 3_600;
 /// 150th, after a minute or two.
 const BLOCKHASH_SECONDS: u64 = 3_600;
 /// The namespace of Solana's clusters.
-const SOLANA: &str = "solana";
+pub(crate) const SOLANA: &str = "solana";
 
 /// What an offer on Solana tells payers of the chain, anew with every answer: no terms of what is paid.
 const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bind::SOLANA;
 use crate::{Network, Secret};
 
 /// The header's name.
@@ -32,7 +33,7 @@ pub struct IdempotencyKey(Arc<Secret<String>>);
 /// payment, and a key says nothing.
 #[must_use]
 pub fn is_used_on(network: &Network) -> bool {
-    network.namespace() == "solana"
+    network.namespace() == SOLANA
 }
 
 /// The text can't be a key.

@@ -76,7 +76,7 @@ impl Engine {
     async fn undo(self: &Arc<Self>, record: &Record) {
         let Some(hash) = record.hash.as_deref() else { return };
         for node in 0..self.cluster.rpc.nodes() {
-            // A node's history ends where it has not finalized yet: there may be another by then that has it.
+            // Until it has finalized a later block, the branch that has the transaction may still be the one that stays.
             let Ok(finalized) = cluster::finalized(&self.cluster.rpc, node).await else { return };
             if record.block.is_none_or(|block| finalized < block) {
                 return;

@@ -73,7 +73,7 @@ impl Engine {
         if rpc.nodes() < 2 || !is(&first, NO_BLOCKHASH) {
             return Ok(first);
         }
-        // In turn: without it a good payment would be refused.
+        // Waits: a payment that is not looked into would be refused, good or not.
         let _inquiry = self.inquiries.acquire().await;
         let others = (0..rpc.nodes()).map(|node| cluster::simulate_at(rpc, node, bytes, source));
         let others = futures_util::future::join_all(others).await;
@@ -82,10 +82,7 @@ impl Engine {
             other.slot() >= first.slot() && (other.value.err.is_none() || is(other, PROCESSED))
         };
         let known = others.into_iter().flatten().find(knows);
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        Ok(first)
+        Ok(known.unwrap_or(first))
     }
 
     /// The transaction of a payment whose trial fails, where its payer's account shows that it has landed: a ledger that was
